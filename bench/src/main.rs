@@ -1,0 +1,2 @@
+//! Load generator for Dormouse.
+fn main() {}

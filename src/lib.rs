@@ -1,0 +1,3 @@
+//! Dormouse.
+pub mod clock;
+pub mod protocol;
