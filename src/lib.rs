@@ -1,3 +1,4 @@
 //! Dormouse.
 pub mod clock;
+pub mod id;
 pub mod protocol;

@@ -92,9 +92,12 @@ impl ErrorCode {
     #[must_use]
     pub fn retry(self) -> Retry {
         match self {
-            Self::RateLimited | Self::Overloaded | Self::Crashed | Self::Unavailable | Self::Timeout | Self::Internal => {
-                Retry::Later
-            }
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::Crashed
+            | Self::Unavailable
+            | Self::Timeout
+            | Self::Internal => Retry::Later,
             Self::NotIdentified => Retry::Now,
             Self::BadFrame
             | Self::BadRequest
