@@ -1,4 +1,5 @@
 //! Dormouse.
 pub mod clock;
+pub mod config;
 pub mod id;
 pub mod protocol;
