@@ -1,4 +1,6 @@
 //! Dormouse.
 pub mod clock;
+pub mod config;
+pub mod id;
 pub mod protocol;
 pub mod websocket;

@@ -1,4 +1,11 @@
-//! The wire protocol `dormouse.v1`: what frames mean, and every limit, error and close code. Pure: no I/O, no clock.
+//! The wire protocol `dormouse.v1` (CONTRACT §1): what frames mean, and every error and close code.
+//!
+//! Pure bytes and meaning: no I/O, no clock, no state. Connection turns and channel homes call it; it calls nobody.
 
 pub mod close;
+pub mod encoding;
 pub mod error;
+pub mod frame;
+pub mod name;
+pub mod request;
+pub mod text;
