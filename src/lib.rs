@@ -4,3 +4,4 @@ pub mod config;
 pub mod id;
 pub mod protocol;
 pub mod token;
+pub mod websocket;
