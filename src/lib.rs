@@ -3,4 +3,5 @@ pub mod clock;
 pub mod config;
 pub mod id;
 pub mod protocol;
+pub mod token;
 pub mod websocket;

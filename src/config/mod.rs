@@ -5,12 +5,21 @@
 //! it, and what would be right. Must never start anything, read a clock or log. Called by the command line, which hands the
 //! finished [`Config`] to the node; below that, parts are handed the section they need.
 
+mod conflicts;
 mod duration;
+mod file;
+mod key;
+mod load;
 mod namespaces;
+mod rules;
 mod sections;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use key::{Key, Origin, Setting};
+pub use load::{LoadError, Loaded, Problem, Sources, load};
 pub use namespaces::{Namespace, Namespaces};
 pub use sections::{
     Api, Auth, AuthMode, Chaos, Echo, Engine, Heartbeat, Limits, Listen, LogFormat, Presence, Session, Shards, Store,
