@@ -59,6 +59,8 @@ pub trait Behaviour: Actor<Context = Turn<Self>> {
     fn refused(ticket: &Self::Ticket, now: Now) -> Self::Record;
     /// What the hub must hear when the record is gone, however it went.
     fn farewell(record: &Self::Record) -> Option<Self::Ask>;
+    /// How a socket of this record is closed when the node leaves.
+    fn leave(record: &Self::Record) -> Close;
     /// Largest message taken from the peer, in bytes.
     fn max_message(settings: &Self::Settings) -> usize;
     /// Which queue a message waits in, and whether the loss ledger counts it.

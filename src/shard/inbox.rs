@@ -4,7 +4,10 @@
 //! Order from one sender is kept. Bounded where a sender can say no (`offer`); `send` is for what an earlier `offer`
 //! has admitted (a broadcast of an accepted publish, an answer to an admitted request), so it must not be lost.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use crate::shard::mailbox::Full;
 
@@ -15,12 +18,14 @@ pub(super) const CAPACITY: usize = 65_536;
 #[derive(Debug)]
 pub(super) struct Inbox<L> {
     letters: Mutex<Vec<L>>,
+    /// How many wait, readable without the lock.
+    waiting: AtomicUsize,
     waker: mio::Waker,
 }
 
 impl<L> Inbox<L> {
     pub(super) fn new(waker: mio::Waker) -> Self {
-        Self { letters: Mutex::new(Vec::new()), waker }
+        Self { letters: Mutex::new(Vec::new()), waiting: AtomicUsize::new(0), waker }
     }
 
     /// Delivers `letter`, or gives it back when the shard is behind.
@@ -41,16 +46,21 @@ impl<L> Inbox<L> {
 
     /// The shard is behind: admit nothing that would send it more.
     pub(super) fn is_full(&self) -> bool {
-        self.lock().len() >= CAPACITY
+        self.waiting.load(Ordering::Relaxed) >= CAPACITY
     }
 
     /// Exchanges all waiting letters for the empty `batch`.
     pub(super) fn take(&self, batch: &mut Vec<L>) {
-        std::mem::swap(&mut *self.lock(), batch);
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            let mut letters = self.lock();
+            std::mem::swap(&mut *letters, batch);
+            self.waiting.store(0, Ordering::Release);
+        }
     }
 
     fn push(&self, letters: &mut Vec<L>, letter: L) {
         letters.push(letter);
+        self.waiting.store(letters.len(), Ordering::Release);
         if letters.len() == 1
             && let Err(error) = self.waker.wake()
         {

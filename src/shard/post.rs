@@ -21,6 +21,8 @@ use crate::{
 /// Spare [`Awake`] boxes: a burst that wakes the same connections again does not go through the allocator.
 pub(super) struct Spare<M> {
     boxes: Vec<Box<Awake<M>>>,
+    /// Dormant connections woken since the last tick.
+    pub(super) woken: u64,
 }
 
 /// Boxes kept for the next burst, and messages one of them may keep room for.
@@ -29,13 +31,19 @@ const KEEP_MESSAGES: usize = 64;
 
 impl<M> Default for Spare<M> {
     fn default() -> Self {
-        Self { boxes: Vec::new() }
+        Self { boxes: Vec::new(), woken: 0 }
     }
 }
 
 impl<M> Spare<M> {
     pub(super) fn take(&mut self) -> Box<Awake<M>> {
         self.boxes.pop().unwrap_or_default()
+    }
+
+    /// Wakes a dormant connection because something came for it.
+    fn wake(&mut self) -> Box<Awake<M>> {
+        self.woken += 1;
+        self.take()
     }
 
     /// Takes back an idle box.
@@ -109,7 +117,7 @@ impl<B: Behaviour> Post<'_, B> {
         if class == Class::Event {
             self.ledger.offered += 1;
         }
-        let awake = slot.awake.get_or_insert_with(|| self.spare.take());
+        let awake = slot.awake.get_or_insert_with(|| self.spare.wake());
         match awake.mailbox.offer(message, class, self.now.micros as u32, self.capacity) {
             Ok(()) => {
                 self.queue.push(index, &mut slot.queued);
@@ -122,6 +130,15 @@ impl<B: Behaviour> Post<'_, B> {
                 }
                 Err(full)
             }
+        }
+    }
+
+    /// Counts an event that the hub itself keeps from the connection in slot `index` (an untold gap goes before it).
+    pub fn refuse(&mut self, index: u32) {
+        if let Some(slot) = self.table.get_mut(index) {
+            slot.overflowed = true;
+            self.ledger.offered += 1;
+            self.ledger.drop(Drop::Overflow, 1);
         }
     }
 
@@ -147,7 +164,7 @@ impl<B: Behaviour> Post<'_, B> {
         spare: &mut Spare<B::Message>,
         queue: &mut RunQueue,
     ) {
-        let awake = slot.awake.get_or_insert_with(|| spare.take());
+        let awake = slot.awake.get_or_insert_with(|| spare.wake());
         awake.mailbox.force(message, class, now.micros as u32);
         queue.push(index, &mut slot.queued);
     }

@@ -26,6 +26,7 @@ pub(super) struct Stats {
     crashes: HashMap<String, u64>,
     lag: Histogram,
     poured: Ledger,
+    jobs_in_flight: i64,
     pub(super) turn_seconds: LocalHistogram,
     pub(super) wait_seconds: LocalHistogram,
     pub(super) restart_seconds: LocalHistogram,
@@ -45,6 +46,7 @@ impl Stats {
             crashes: HashMap::new(),
             lag: metrics.shard_lag_seconds.with_label_values(&[shard.to_string()]),
             poured: Ledger::default(),
+            jobs_in_flight: 0,
             turn_seconds: metrics.turn_seconds.local(),
             wait_seconds: metrics.mailbox_wait_seconds.local(),
             restart_seconds: metrics.restart_seconds.local(),
@@ -88,14 +90,6 @@ impl Stats {
         *self.closes.entry(code).or_default() += 1;
     }
 
-    pub(super) fn job_started(&self) {
-        self.metrics.jobs_in_flight.inc();
-    }
-
-    pub(super) fn job_ended(&self) {
-        self.metrics.jobs_in_flight.dec();
-    }
-
     pub(super) fn job_overdue(&self) {
         self.metrics.jobs_overdue.inc();
     }
@@ -105,7 +99,7 @@ impl Stats {
     }
 
     /// Adds everything counted since the last call to the node's metrics.
-    pub(super) fn pour(&mut self, ledger: &Ledger) {
+    pub(super) fn pour(&mut self, ledger: &Ledger, jobs_in_flight: usize) {
         for counter in &self.turns {
             counter.flush();
         }
@@ -131,5 +125,8 @@ impl Stats {
             self.metrics.events_dropped.with_label_values(&[reason.name()]).inc_by(dropped);
         }
         self.poured = *ledger;
+        let jobs_in_flight = jobs_in_flight as i64;
+        self.metrics.jobs_in_flight.add(jobs_in_flight - self.jobs_in_flight);
+        self.jobs_in_flight = jobs_in_flight;
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Slot<R, M> {
     pub(super) queued: bool,
     /// The socket may have bytes for us.
     pub(super) readable: bool,
+    /// The client has ended its side of the socket.
+    pub(super) ended: bool,
     /// Client frames and deliveries wait ([`super::Turn::hold`]).
     pub(super) held: bool,
     /// The mailbox has overflowed since it was last empty.
@@ -77,6 +79,7 @@ impl<R, M> Slot<R, M> {
             heard_ms: 0,
             queued: false,
             readable: false,
+            ended: false,
             held: false,
             overflowed: false,
         }

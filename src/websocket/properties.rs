@@ -1,6 +1,6 @@
 //! What holds for any stream and any way to cut it, and what a hostile client cannot do to memory or time.
 //!
-//! The random cases print their seed when they fail and keep it in `proptest-regressions`.
+//! The random cases print their seed when they fail and keep it in `proptest-regressions`; `PROPTEST_CASES` asks for more.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -64,8 +64,6 @@ fn near_frames() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn a_valid_stream_gives_its_messages_however_it_is_cut(
         messages in vec(message(), 0..6),
