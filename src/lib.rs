@@ -1,5 +1,6 @@
 //! Dormouse.
 pub mod channel;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;

@@ -24,7 +24,7 @@ use crate::{
     id::ConnectionId,
     shard::{self, Shards, Sockets},
     supervision::{Children, Watchdog},
-    telemetry::Metrics,
+    telemetry::{self, Metrics},
 };
 
 /// Runs a node until it is told to stop; returns after the drain.
@@ -32,6 +32,7 @@ use crate::{
 /// # Errors
 /// When it cannot start: the address is taken, the kernel gives no poller, a metric is defined twice.
 pub fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::init_logs(&config.telemetry)?;
     let descriptors = raise_descriptor_limit();
     System::new().block_on(run(config, descriptors))
 }
