@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-LISTENING = re.compile(r"addr=\"?127\.0\.0\.1:(\d+)")
+LISTENING = re.compile(r"addr\"?[=:]\s*\"?127\.0\.0\.1:(\d+)")
 ROOT = Path(__file__).resolve().parents[2]
 
 

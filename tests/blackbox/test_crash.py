@@ -156,6 +156,15 @@ def test_a_stalled_turn_is_answered_late_and_counted_not_crashed(server, join, e
     assert one.whoami()["generation"] == one.ready["generation"]
 
 
+def test_a_full_mailbox_leaves_no_request_without_an_answer(start, join, enc):
+    server = start({"chaos.enabled": True, "limits.mailbox": 8})
+    one = join(server, enc=enc)
+    ids = [one.ask("chaos", fault="stall", ms=300), *(one.ask("whoami") for _ in range(500))]
+    replies = [one.take("reply", id=number) for number in ids]
+    assert all("ok" in reply or reply["error"]["code"] == "overloaded" for reply in replies)
+    assert not [frame for frame in one.settle() if frame["op"] == "reply"]
+
+
 def test_crashes_and_restarts_are_counted(server, join):
     before = [server.metric(name) for name in ("dormouse_crashes_total", "dormouse_restarts_total",
                                                "dormouse_restart_seconds_count")]

@@ -5,6 +5,7 @@ RUBBISH_FRAMES sets how many, RUBBISH_SEED repeats a run; the seed is printed ei
 
 import os
 import random
+import re
 import threading
 
 import pytest
@@ -135,7 +136,7 @@ def test_rubbish_instead_of_a_handshake_is_refused(server, request_bytes):
     except ConnectionResetError:
         answer = b""
     sock.close()
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer
+    assert answer == b"" or re.match(rb"HTTP/1\.[01] [45]\d\d ", answer), answer
     assert server.http.get("/health/live").status_code == 200
 
 
