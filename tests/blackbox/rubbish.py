@@ -38,11 +38,10 @@ class Wire:
             self._judge(*frame)
 
     def missing(self) -> int:
-        """Bytes until the frame begun is whole (0: between two frames, or ended)."""
-        if self.ended or not self.rest:
-            return 0
-        need = self._size()
-        return need - len(self.rest)
+        """Bytes until the frame begun is whole; 0 between two frames, or when it is larger than anyone must read.
+        A server may refuse a broken frame at its first byte or at its last, so a broken one is completed as well."""
+        need = self._size() if self.rest and not self.said_close else 0
+        return max(0, need - len(self.rest)) if need <= self.limit + 14 else 0
 
     def _size(self) -> int:
         if len(self.rest) < 2:
