@@ -18,7 +18,10 @@ const HISTORY = 50;
 const PUBLISH_MS = 120_000;
 const PING_EVERY_MS = 10_000;
 
-/** @typedef {{name: string, channel: string, list: MessageList, roster: Roster, subscription: any, unread: number, draft: string, button: HTMLElement}} Room */
+/**
+ * @typedef {{name: string, channel: string, list: MessageList, roster: Roster, subscription: any, epoch: string | null,
+ *   head: number, unread: number, draft: string, button: HTMLElement}} Room
+ */
 /** @type {Map<string, Room>} by channel */
 const rooms = new Map();
 /** @type {Room | null} */
@@ -82,6 +85,12 @@ function enter(name, token) {
   dormouse = connect(gateway.href, { token, status });
   panel.attach(dormouse);
   dormouse.on("ready", ({ user }) => introduce(user));
+  dormouse.on("subscribed", ({ channel, epoch, offset }) => {
+    const room = rooms.get(channel);
+    if (!room || room.epoch === epoch) return;
+    room.head = room.epoch === null ? offset : 0; // all of another epoch is news
+    room.epoch = epoch;
+  });
   dormouse.on("roster", (told) => changePeople(told.channel, (roster) => roster.replace(told)));
   dormouse.on("presence", (told) => changePeople(told.channel, (roster) => roster.apply(told)));
   dormouse.on("signal", ({ channel, from, kind, data }) => {
@@ -157,7 +166,7 @@ function openRoom(name) {
   });
   list.scroller.hidden = true;
   byId("lists").append(list.scroller);
-  const room = { name, channel, list, roster: new Roster(), subscription: null, unread: 0, draft: "", button };
+  const room = { name, channel, list, roster: new Roster(), unread: 0, draft: "", button };
   rooms.set(channel, room);
   button.addEventListener("click", () => {
     showRoom(room);
@@ -179,11 +188,7 @@ function listen(room) {
     }
   });
   room.head = Infinity;
-  const off = dormouse.on("subscribed", ({ channel, offset }) => {
-    if (channel !== room.channel) return;
-    room.head = offset;
-    off();
-  });
+  room.epoch = null;
 }
 
 function showRoom(room) {
@@ -322,10 +327,11 @@ function drawer(name, open) {
   byId(name).classList.toggle("open", open);
   byId(OPENERS[name]).setAttribute("aria-expanded", String(open));
   byId("scrim").hidden = !document.querySelector(".sidebar.open, .panel.open");
+  if (open) byId(name).querySelector("button").focus();
 }
 
 for (const [name, opener] of Object.entries(OPENERS)) {
-  byId(opener).addEventListener("click", () => drawer(name, !byId(name).classList.contains("open")));
+  byId(opener).addEventListener("click", () => drawer(name, true));
 }
 
 function closeDrawers() {

@@ -7,6 +7,9 @@
 import { element } from "./names.js";
 
 const TOAST_MS = 7_000;
+const CRASH_HINT = "The actor behind this tab panics and comes back as the next generation. The socket stays open.";
+const AWAY_HINT = "What you write meanwhile is sent as soon as the connection is back.";
+const ENDED_HINT = "Nothing is sent or received any more in this tab.";
 const NAMES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", closed: "Disconnected" };
 
 export class Panel {
@@ -14,6 +17,7 @@ export class Panel {
   #retryAt = null;
   #reason = "";
   #lost = 0;
+  #readies = 0;
 
   /** @param {import("/client.js").Dormouse} dormouse */
   attach(dormouse) {
@@ -26,7 +30,7 @@ export class Panel {
       field("generation", generation);
       field("restarts", dormouse.restarts);
       pulse("generation");
-      toast(`Actor restarted as generation ${generation}, the socket stayed open.`, "good");
+      toast(`Actor restarted as generation ${generation}, the socket stayed open.`, "good", "restarted");
       this.measure();
     });
     dormouse.on("gap", ({ from, to, reason }) => {
@@ -43,6 +47,7 @@ export class Panel {
     byId("crash").disabled = state !== "live";
     byId("crash").hidden = state === "closed" || state === "reconnecting";
     byId("reconnect").hidden = !byId("crash").hidden;
+    field("hint", state === "closed" ? ENDED_HINT : state === "reconnecting" ? AWAY_HINT : CRASH_HINT);
     if (state !== "live") field("rtt", "–");
     this.tick();
   }
@@ -52,7 +57,7 @@ export class Panel {
     const dormouse = this.#dormouse;
     field("generation", dormouse.generation);
     field("node", dormouse.node ?? "–");
-    field("sockets", dormouse.sockets);
+    field("reconnects", this.#readies++);
     this.measure();
     const { connection } = await dormouse.whoami().catch(() => ({ connection: "–" }));
     field("connection", connection);
@@ -81,9 +86,14 @@ export class Panel {
   }
 }
 
-/** A notice that takes no focus and no space. @param {string} text @param {"good" | "bad" | "plain"} kind */
-export function toast(text, kind = "plain") {
+/**
+ * A notice that takes no focus and no space. One about the same thing takes the place of the last.
+ * @param {string} text @param {"good" | "bad" | "plain"} kind @param {string} about
+ */
+export function toast(text, kind = "plain", about = text) {
   const box = element("p", `toast ${kind}`, text);
+  box.dataset.about = about;
+  for (const other of [...byId("toasts").children]) if (other.dataset.about === about) other.remove();
   byId("toasts").append(box);
   while (byId("toasts").childElementCount > 3) byId("toasts").firstElementChild.remove();
   setTimeout(() => box.remove(), TOAST_MS);
