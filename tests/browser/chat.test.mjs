@@ -145,6 +145,10 @@ describe("the chat page", { timeout: 180_000 }, () => {
     const [ada] = await tabs("ada");
     await ada.page.setViewportSize({ width: 360, height: 640 });
     assert.equal(await ada.page.evaluate(() => document.documentElement.scrollWidth), 360);
+    await ada.page.waitForFunction(() => {
+      const { scrollHeight, scrollTop, clientHeight } = document.querySelector(".scroller:not([hidden])");
+      return scrollHeight - scrollTop - clientHeight < 2; // still at the end, though everything was wrapped anew
+    });
     for (const [opener, drawer] of [["#open-panel", "#panel"], ["#open-sidebar", "#sidebar"]]) {
       await ada.page.press(opener, "Enter");
       await ada.page.locator(`${drawer}.open`).waitFor();

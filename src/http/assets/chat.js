@@ -292,11 +292,9 @@ function submit() {
 /** The field grows with its text up to a limit in the style sheet; the list above gives way. */
 function fitDraft() {
   const draft = byId("draft");
-  const follow = current?.list.atEnd;
   draft.style.height = "auto";
   draft.style.height = `${draft.scrollHeight}px`;
   byId("composer").querySelector(".send").disabled = draft.value.trim() === "";
-  if (follow) current.list.toEnd();
 }
 
 byId("composer").addEventListener("submit", (submitted) => {
@@ -333,6 +331,12 @@ function drawer(name, open) {
 for (const [name, opener] of Object.entries(OPENERS)) {
   byId(opener).addEventListener("click", () => drawer(name, true));
 }
+
+// On a wide window the panel stands open beside the conversation, and its button is a label only.
+const wide = matchMedia("(min-width: 1080px)");
+const labelOnly = () => { byId("open-panel").disabled = wide.matches; };
+wide.addEventListener("change", labelOnly);
+labelOnly();
 
 function closeDrawers() {
   for (const name of Object.keys(OPENERS)) {

@@ -22,6 +22,8 @@ export class MessageList {
   /** @type {Map<string, HTMLElement>} rows of own messages without their event, by key */
   #unconfirmed = new Map();
   #rows = element("ol", "rows");
+  /** Whoever reads the end goes on reading it when the window, its keyboard or the text field changes the height. */
+  #following = true;
   #onRead;
 
   /** @param {{label: string, empty: string, onRead: () => void}} options `onRead`: the end of the list came into view */
@@ -33,7 +35,13 @@ export class MessageList {
     this.scroller.setAttribute("aria-label", label);
     this.empty = element("p", "empty", empty);
     this.scroller.append(this.empty, this.#rows);
-    this.scroller.addEventListener("scroll", () => this.atEnd && this.#onRead(), { passive: true });
+    this.scroller.addEventListener("scroll", () => {
+      this.#following = this.atEnd;
+      if (this.#following) this.#onRead();
+    }, { passive: true });
+    const resized = new ResizeObserver(() => this.#following && this.#showEnd());
+    resized.observe(this.scroller);
+    resized.observe(this.#rows);
   }
 
   get atEnd() {
@@ -42,8 +50,13 @@ export class MessageList {
   }
 
   toEnd() {
-    this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.#following = true;
+    this.#showEnd();
     this.#onRead();
+  }
+
+  #showEnd() {
+    this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
   /** An event of the channel; confirms our own row if it was waiting. @returns {boolean} whether it is new to the reader */
@@ -146,7 +159,6 @@ export class MessageList {
 
   /** Keeps the end in view if it was, and groups rows by author, five minutes and day. */
   #change(act) {
-    const follow = this.atEnd;
     act();
     while (this.#rows.childElementCount > MAX_ROWS && !this.#unconfirmed.has(this.#rows.firstElementChild.dataset.key)) {
       this.#rows.firstElementChild.remove();
@@ -155,7 +167,7 @@ export class MessageList {
     // Only the tail can have changed its neighbours: what waits, and a few rows before it.
     let row = this.#rows.lastElementChild;
     for (let left = this.#unconfirmed.size + 3; row && left > 0; left--, row = row.previousElementSibling) this.#group(row);
-    if (follow) this.scroller.scrollTop = this.scroller.scrollHeight;
+    if (this.#following) this.#showEnd();
   }
 
   #group(row) {
