@@ -1,7 +1,7 @@
 //! Load generator and measurements for Dormouse. Each command starts a server for itself (or takes one with `--url`),
 //! does one thing to it, and prints one table; a command that checks promises exits with 1 when one is broken.
 //!
-//! From roof to ground: the measurements (`density` with `idle` and `burst`, `soak` with `tally`, `comeback`, `fanout`
+//! From roof to ground: the measurements (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout`
 //! with `rounds` and `floor`, `echo`, `storm`) → `crowd`, `census`, `load` → `target`, `swarm`, `report` → `server`,
 //! `client`, `message`, `node` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
 
@@ -32,6 +32,7 @@ mod storm;
 mod swarm;
 mod tally;
 mod target;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:?}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -182,3 +182,103 @@ impl Swarm {
         (all > 0).then(|| next.saturating_duration_since(clock::now()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::message;
+
+    const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+        sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+    /// A swarm with one connection, and the peer that plays its server and has read the handshake.
+    fn pair() -> (Swarm, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut swarm = Swarm::new(address, 8, Dice::new(1)).unwrap();
+        swarm.dial(Some(&message::gateway("host", "u", Some("bench")))).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        swarm.turn(Duration::from_secs(5), |_, _| {}).unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            peer.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        assert!(request.starts_with(b"GET /v1/gateway?token=u&subscribe=bench HTTP/1.1\r\n"));
+        (swarm, peer)
+    }
+
+    /// Turns until `count` things have been heard, each as a line.
+    fn hear(swarm: &mut Swarm, count: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.len() < count {
+            swarm
+                .turn(Duration::from_secs(5), |key, happening| {
+                    lines.push(match happening {
+                        Happening::Opened => format!("{key} opened"),
+                        Happening::Message(message) => format!("{key} {}", String::from_utf8_lossy(message)),
+                        Happening::Closed(ending) => format!("{key} {ending}"),
+                    });
+                })
+                .unwrap();
+        }
+        lines
+    }
+
+    #[test]
+    fn frames_that_arrive_in_pieces_or_with_the_handshake_are_heard_whole_and_in_order() {
+        let (mut swarm, mut peer) = pair();
+        let mut first = ACCEPTED.to_vec();
+        frame::encode_as_server(&mut first, frame::TEXT, b"one");
+        let mut second = Vec::new();
+        frame::encode_as_server(&mut second, frame::TEXT, &[b'x'; 70_000]);
+        first.extend_from_slice(&second[..7]);
+        peer.write_all(&first).unwrap();
+        assert_eq!(hear(&mut swarm, 2), ["0 opened", "0 one"]);
+        peer.write_all(&second[7..]).unwrap();
+        assert_eq!(hear(&mut swarm, 1)[0].len(), 70_002);
+    }
+
+    #[test]
+    fn a_ping_is_answered_and_a_close_code_is_told_even_when_the_socket_closes_at_once() {
+        let (mut swarm, mut peer) = pair();
+        peer.write_all(ACCEPTED).unwrap();
+        assert_eq!(hear(&mut swarm, 1), ["0 opened"]);
+        let mut bytes = Vec::new();
+        frame::encode_as_server(&mut bytes, frame::PING, b"?");
+        peer.write_all(&bytes).unwrap();
+        swarm.turn(Duration::from_secs(5), |_, _| {}).unwrap();
+        let mut pong = [0; 7];
+        peer.read_exact(&mut pong).unwrap();
+        assert_eq!((pong[0], pong[1], pong[6] ^ pong[2]), (0x8A, 0x81, b'?'));
+        peer.write_all(b"\x88\x11\x0f\xa2slow_consumer..").unwrap();
+        drop(peer);
+        assert_eq!(hear(&mut swarm, 1), ["0 close 4002 slow_consumer.."]);
+        assert_eq!(swarm.open(), 0);
+    }
+
+    #[test]
+    fn a_refused_handshake_tells_what_the_server_said() {
+        let (mut swarm, mut peer) = pair();
+        peer.write_all(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n\r\n").unwrap();
+        assert!(hear(&mut swarm, 1)[0].starts_with("0 refused: HTTP/1.1 503"));
+    }
+
+    #[test]
+    fn a_reset_is_heard_and_the_place_can_be_dialled_again() {
+        let (mut swarm, peer) = pair();
+        drop(peer);
+        assert_eq!(hear(&mut swarm, 1).len(), 1);
+        // Nobody listens any more: either the dial fails at once, or the end is heard.
+        if swarm.redial(0, Some("GET / HTTP/1.1\r\n\r\n")).is_ok() {
+            assert_eq!(hear(&mut swarm, 1).len(), 1);
+        }
+        assert_eq!(swarm.open(), 0);
+    }
+}

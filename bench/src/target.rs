@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::{
@@ -117,7 +117,7 @@ impl Target {
     /// An error that carries the server's last log lines.
     pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         match self.server.as_ref().map(Server::last_words) {
-            Some(words) if !words.is_empty() => error.context(format!("the server's last log lines:\n{words}\n")),
+            Some(words) if !words.is_empty() => anyhow!("{error:#}\nthe server's last log lines:\n{words}"),
             _ => error,
         }
     }
