@@ -1,4 +1,7 @@
 //! Dormouse.
 pub mod clock;
+pub mod config;
 pub mod id;
 pub mod protocol;
+pub mod token;
+pub mod websocket;

@@ -1,0 +1,282 @@
+//! What passes between connections, hubs and homes: asks (a turn to its hub), letters (hub to hub), notices (hub to a
+//! connection). Types only; `hub.rs` moves them.
+
+use std::{rc::Rc, sync::Arc};
+
+use compact_str::CompactString;
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use crate::{
+    channel::{
+        directory::Channel,
+        home::{CatchUp, Event, Gap, Publication, Published, Since},
+        shared_frame::SharedFrame,
+    },
+    id::{ConnectionId, Epoch},
+    protocol::{
+        error::Fault,
+        frame::Roster,
+        request::{RequestId, Status},
+    },
+};
+
+/// What a connection's turn asks of its hub.
+#[derive(Debug)]
+pub enum Ask {
+    /// Something of a channel's home.
+    OfHome {
+        /// The channel's name.
+        channel: CompactString,
+        /// What the answer answers.
+        tag: Tag,
+        /// What is asked.
+        request: HomeRequest,
+    },
+    /// No more events of this channel.
+    Unsubscribe {
+        /// The channel.
+        channel: Arc<Channel>,
+        /// Whose subscription.
+        user: CompactString,
+    },
+    /// The socket is lost: no more events for now, but the user stays present.
+    Pause {
+        /// All subscriptions.
+        channels: Vec<Arc<Channel>>,
+        /// Something offered before did not reach the client.
+        undelivered: bool,
+    },
+    /// Go on with a paused subscription from where the shard was when it paused.
+    Resume {
+        /// The channel.
+        channel: Arc<Channel>,
+        /// What the answer answers.
+        tag: Tag,
+        /// Its cursor, if the client sent one.
+        cursor: Option<Since>,
+        /// Who subscribes, and how.
+        subscriber: Subscriber,
+    },
+    /// The user's status in these channels.
+    SetStatus {
+        /// All subscriptions.
+        channels: Vec<Arc<Channel>>,
+        /// Who.
+        user: CompactString,
+        /// The new one.
+        status: Status,
+    },
+    /// The record is gone.
+    Farewell {
+        /// All subscriptions.
+        channels: Vec<Arc<Channel>>,
+        /// Whose.
+        user: CompactString,
+    },
+}
+
+/// Who subscribes, and how.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    /// The user.
+    pub user: CompactString,
+    /// How he is seen.
+    pub status: Status,
+    /// `presence` frames are wanted.
+    pub watches: bool,
+    /// The session is counted as present already.
+    pub inherits: bool,
+}
+
+/// What a home is asked.
+#[derive(Debug)]
+pub enum HomeRequest {
+    /// One more subscriber.
+    Subscribe {
+        /// Who.
+        subscriber: Subscriber,
+        /// From where.
+        since: Since,
+    },
+    /// One less.
+    Unsubscribe {
+        /// Who.
+        user: CompactString,
+        /// Of which shard.
+        shard: u16,
+    },
+    /// A place for a publication.
+    Publish(Publication),
+    /// Something ephemeral for everybody but the sender.
+    Signal {
+        /// Who.
+        from: CompactString,
+        /// What.
+        kind: CompactString,
+        /// More.
+        data: Option<Box<RawValue>>,
+    },
+    /// Who is here.
+    Roster,
+    /// The user is seen otherwise.
+    SetStatus {
+        /// Who.
+        user: CompactString,
+        /// How.
+        status: Status,
+    },
+    /// Kept events.
+    History {
+        /// The oldest after this.
+        after: Option<u64>,
+        /// The newest before this.
+        before: Option<u64>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Its numbers.
+    Describe,
+}
+
+/// What a home answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// To `Subscribe`.
+    Subscribed {
+        /// What comes before live events.
+        catch_up: CatchUp,
+        /// When watched.
+        roster: Option<Roster>,
+        /// As asked.
+        subscriber: Subscriber,
+    },
+    /// To `Publish`.
+    Published(Published),
+    /// To `Signal`.
+    Signalled,
+    /// To `Roster`.
+    Roster(Roster),
+    /// To `History`.
+    History {
+        /// Rising.
+        events: Vec<Arc<Event>>,
+        /// There is more in that direction.
+        more: bool,
+    },
+    /// To `Describe`.
+    Described(Description),
+    /// It could not be done.
+    Failed(Fault),
+}
+
+/// A channel's numbers.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Description {
+    /// Name.
+    pub channel: String,
+    /// Life of the numbering.
+    pub epoch: Epoch,
+    /// Newest offset.
+    pub offset: u64,
+    /// Subscribed connections.
+    pub subscribers: u32,
+    /// Present users, where the namespace tracks them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub present: Option<usize>,
+}
+
+/// What an answer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// A request of the client, perhaps without an id.
+    Request(Option<RequestId>),
+    /// A subscription that `ready` will list.
+    Welcome,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub enum Origin {
+    /// To a connection.
+    Connection(ConnectionId, Tag),
+    /// To the HTTP side.
+    Call(oneshot::Sender<Answer>),
+    /// Nowhere.
+    Nobody,
+}
+
+/// Between hubs, and from the HTTP side.
+#[derive(Debug)]
+pub enum Letter {
+    /// To the channel's home.
+    Home {
+        /// The channel.
+        channel: Arc<Channel>,
+        /// Who asks.
+        origin: Origin,
+        /// What.
+        request: HomeRequest,
+    },
+    /// From a home to the shard of the connection that asked.
+    Answer {
+        /// The channel.
+        channel: Arc<Channel>,
+        /// The connection.
+        to: ConnectionId,
+        /// What it asked.
+        tag: Tag,
+        /// The answer.
+        answer: Answer,
+    },
+    /// From a home to every shard with subscribers.
+    Broadcast(Arc<Event>),
+    /// The same for something ephemeral.
+    Whisper(Arc<Whisper>),
+}
+
+/// Something ephemeral for the subscribers of a channel.
+#[derive(Debug)]
+pub struct Whisper {
+    /// The channel.
+    pub channel: Arc<Channel>,
+    /// Ready for every socket.
+    pub frame: SharedFrame,
+    /// To whom.
+    pub audience: Audience,
+}
+
+/// To whom a whisper goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// All subscribers but this connection.
+    AllBut(Option<ConnectionId>),
+    /// Those who asked for presence.
+    Watchers,
+}
+
+/// What the hub tells a connection.
+#[derive(Debug)]
+pub enum Notice {
+    /// A publication. Twice behind a pointer: the inner one is shared by shards, the outer one by the many mailboxes of a
+    /// shard, which so count references without touching memory that another core counts in too.
+    Event(Rc<Arc<Event>>),
+    /// A signal or presence frame.
+    Whisper(Rc<Arc<Whisper>>),
+    /// Events that will not come.
+    Gap {
+        /// Of which channel.
+        channel: Arc<Channel>,
+        /// Which.
+        gap: Gap,
+    },
+    /// An answer to an earlier ask.
+    Answer {
+        /// The channel.
+        channel: Arc<Channel>,
+        /// What was asked.
+        tag: Tag,
+        /// The answer.
+        answer: Answer,
+    },
+}

@@ -1,0 +1,21 @@
+//! Channels: who is subscribed, in which order events go out, what is kept for those who come back, who is present.
+//!
+//! One [`ChannelHub`] per shard. Read `message.rs` for what passes, `home.rs` for order and replay, `hub.rs` for how it
+//! moves. Connections ask by [`Ask`] and hear by [`Notice`]; the HTTP side writes [`Letter`]s.
+
+mod directory;
+mod home;
+mod hub;
+mod message;
+mod overflow;
+mod presence;
+mod seat;
+mod shared_frame;
+
+pub use directory::{Channel, Directory};
+pub use home::{CatchUp, Event, Gap, Publication, Published, Since};
+pub use hub::ChannelHub;
+pub use message::{
+    Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Subscriber, Tag, Whisper,
+};
+pub use shared_frame::SharedFrame;

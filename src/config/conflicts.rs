@@ -1,0 +1,59 @@
+//! Values that are fine alone and impossible together. Checked once, over the finished configuration, since a file may leave
+//! to the environment what it lacks (secrets, most often). Called by `load`, which blames the last setting involved.
+
+use super::{AuthMode, Config};
+
+/// Two or more keys that contradict each other.
+pub(super) struct Conflict {
+    /// The keys involved, as (table, name).
+    pub(super) keys: &'static [(&'static str, &'static str)],
+    /// What is wrong and what would be right.
+    pub(super) message: String,
+}
+
+/// Every contradiction in a configuration.
+pub(super) fn find(config: &Config) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    let mut conflict = |keys, message| found.push(Conflict { keys, message });
+
+    let limits = &config.limits;
+    if limits.outbox_bytes < limits.max_frame_bytes {
+        conflict(
+            &[("limits", "outbox_bytes"), ("limits", "max_frame_bytes")],
+            format!(
+                "limits.outbox_bytes = {} cannot hold one message of limits.max_frame_bytes = {}: make it at least as large",
+                limits.outbox_bytes, limits.max_frame_bytes
+            ),
+        );
+    }
+    if limits.turn_stall <= limits.turn_warn {
+        conflict(
+            &[("limits", "turn_stall"), ("limits", "turn_warn")],
+            format!(
+                "limits.turn_stall = \"{}\" must be longer than limits.turn_warn = \"{}\"",
+                humantime::format_duration(limits.turn_stall),
+                humantime::format_duration(limits.turn_warn)
+            ),
+        );
+    }
+    if config.auth.mode == AuthMode::Jwt && config.auth.keys.is_empty() {
+        conflict(
+            &[("auth", "mode"), ("auth", "keys")],
+            "auth.mode = \"jwt\" needs a secret to verify tokens with: set auth.keys = [\"…\"], or DORMOUSE__AUTH__KEYS in the \
+             environment"
+                .to_owned(),
+        );
+    }
+    if config.auth.mode == AuthMode::Open && !config.listen.addr.ip().to_canonical().is_loopback() {
+        conflict(
+            &[("auth", "mode"), ("listen", "addr")],
+            format!(
+                "open auth on {} would let everybody who reaches it be any user: set auth.mode = \"jwt\" with auth.keys, or \
+                 listen on 127.0.0.1:{}",
+                config.listen.addr,
+                config.listen.addr.port()
+            ),
+        );
+    }
+    found
+}

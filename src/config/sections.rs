@@ -1,0 +1,278 @@
+//! One struct per table of the configuration, with the contract's defaults. Plain data: what values make sense is said in
+//! `rules`, so that a refusal can name the place; parts of the server read these fields and never write them. A key is added
+//! here, in `rules` and in `config/dormouse.toml`; a test fails until all three agree.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::duration;
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// The one address for WebSockets, API and pages. Port 0 lets the system choose.
+    pub addr: SocketAddr,
+    /// Connections the kernel holds until they are accepted; the kernel may cut it to `net.core.somaxconn`.
+    pub backlog: u32,
+    /// How long a drain may take before what is left is closed.
+    #[serde(with = "duration")]
+    pub drain: Duration,
+    /// How many clients a second are asked to leave while draining.
+    pub drain_pace: u32,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            backlog: 4096,
+            drain: Duration::from_secs(10),
+            drain_pace: 5_000,
+        }
+    }
+}
+
+/// `[shards]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shards {
+    /// Threads that own connections; 0 is one per core.
+    pub count: usize,
+    /// Messages one connection may handle before the next one has its turn.
+    pub budget: usize,
+}
+
+impl Default for Shards {
+    fn default() -> Self {
+        Self { count: 0, budget: 64 }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Open sockets; the next one gets a 503. The process' descriptor limit may allow fewer.
+    pub max_connections: usize,
+    /// Largest message from a client, in bytes, summed over fragments; beyond it 1009.
+    pub max_frame_bytes: usize,
+    /// Messages waiting for one connection.
+    pub mailbox: usize,
+    /// Bytes waiting to be written to one connection.
+    pub outbox_bytes: usize,
+    /// Channels one connection may subscribe.
+    pub subscriptions: usize,
+    /// Publications a second that one connection may make in the long run.
+    pub publish_per_second: u32,
+    /// Publications it may make at once after a pause.
+    pub publish_burst: u32,
+    /// Undecodable frames a minute; one more closes with 4505.
+    pub bad_frames: u32,
+    /// A turn longer than this is logged.
+    #[serde(with = "duration")]
+    pub turn_warn: Duration,
+    /// A turn longer than this counts as stalled.
+    #[serde(with = "duration")]
+    pub turn_stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1_000_000,
+            max_frame_bytes: 64 * 1024,
+            mailbox: 1024,
+            outbox_bytes: 256 * 1024,
+            subscriptions: 128,
+            publish_per_second: 50,
+            publish_burst: 100,
+            bad_frames: 16,
+            turn_warn: Duration::from_millis(10),
+            turn_stall: Duration::from_secs(1),
+        }
+    }
+}
+
+/// `[heartbeat]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heartbeat {
+    /// What `hello` asks for; silence for twice as long closes with 4001.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(45) }
+    }
+}
+
+/// `[session]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    /// Time from `hello` to `identify`; beyond it 4500.
+    #[serde(with = "duration")]
+    pub identify_within: Duration,
+    /// How long a parked session can be resumed.
+    #[serde(with = "duration")]
+    pub resume_window: Duration,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { identify_within: Duration::from_secs(10), resume_window: Duration::from_secs(120) }
+    }
+}
+
+/// `[supervision]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Supervision {
+    /// Restarts an actor may have within [`Supervision::within`]; at 0 its first crash closes it.
+    pub max_restarts: u32,
+    /// The time over which restarts are counted.
+    #[serde(with = "duration")]
+    pub within: Duration,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self { max_restarts: 5, within: Duration::from_secs(10) }
+    }
+}
+
+/// `[presence]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Presence {
+    /// At most one `presence` frame per channel in this time.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(1) }
+    }
+}
+
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Which implementation keeps durable channels.
+    pub engine: Engine,
+    /// Its directory.
+    pub path: PathBuf,
+    /// How long a commit waits for company, so that many publications share one disk sync.
+    #[serde(with = "duration")]
+    pub commit: Duration,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { engine: Engine::Embedded, path: PathBuf::from("./dormouse-data"), commit: Duration::from_millis(2) }
+    }
+}
+
+/// `store.engine`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// A log in the server's own process.
+    Embedded,
+}
+
+/// `[auth]`
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// What a token is.
+    pub mode: AuthMode,
+    /// HS256 secrets. Any of them verifies, the first one signs: rotate by putting the new one first.
+    pub keys: Vec<String>,
+}
+
+/// `auth.mode`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// The token is the user name. For trying things out, hence only on loopback.
+    #[default]
+    Open,
+    /// The token is a JWT signed with one of [`Auth::keys`].
+    Jwt,
+}
+
+/// Secrets stay out of logs and panics: only their number shows.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").field("mode", &self.mode).field("keys", &self.keys.len()).finish()
+    }
+}
+
+/// `[api]`
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Bearer keys of the HTTP API, any of which opens it.
+    pub keys: Vec<String>,
+}
+
+/// Secrets stay out of logs and panics: only their number shows.
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("keys", &self.keys.len()).finish()
+    }
+}
+
+/// `[chaos]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Chaos {
+    /// Whether clients and operators may crash actors.
+    pub enabled: bool,
+}
+
+/// `[echo]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Echo {
+    /// Whether `/v1/echo` exists.
+    pub enabled: bool,
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// What is logged, in `tracing`'s filter syntax: `info,dormouse::shard=debug`.
+    pub log: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { log: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// `telemetry.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}

@@ -1,0 +1,221 @@
+//! What a shard runs: the trait a connection actor implements, the messages it gets, and the hub that serves its shard.
+//!
+//! The shard knows sockets, mailboxes, turns and restarts, and no protocol. The gateway's `ConnectionActor` is one
+//! implementation, the echo behaviour another; a third needs nothing from this crate but this file and `turn.rs`.
+
+use std::time::Duration;
+
+use actix::Actor;
+
+use crate::{
+    clock::Now,
+    id::ConnectionId,
+    protocol::close::Close,
+    shard::{post::Post, turn::Turn},
+    supervision::CrashReport,
+};
+
+/// A connection actor. Its state between turns is the record; the actor value itself lives for one turn.
+///
+/// A turn is `wake → receive → sleep` on a copy of the record. When it returns, the new record and the effects gathered in
+/// [`Turn`] are committed together; when it panics, both are dropped and the record stays the one before.
+pub trait Behaviour: Actor<Context = Turn<Self>> {
+    /// What the handshake learned about the client.
+    type Opening: Send + 'static;
+    /// The whole state of one connection. Kept for every connection, so every byte counts; `Clone` must be cheap
+    /// (share big parts behind `Rc` and copy them on write).
+    type Record: Clone + 'static;
+    /// What the hub tells a connection. Given to turns by reference, so that a crashed delivery can be tried again.
+    type Message: 'static;
+    /// What a turn asks of its shard's hub.
+    type Ask: 'static;
+    /// What a job brings back.
+    type Done: 'static;
+    /// What travels with a socket that is moved to another connection's record (resume).
+    type Ticket: Send + 'static;
+    /// Settings that all turns of a shard may read.
+    type Settings: Send + Sync + 'static;
+    /// The shard's companion.
+    type Hub: Hub<Self>;
+
+    /// Names of what a turn may handle, for metrics; [`Turn::label`] takes an index into it.
+    const LABELS: &'static [&'static str];
+
+    /// The record of a connection whose handshake is done.
+    fn open(opening: Self::Opening, now: Now) -> Self::Record;
+    /// The actor for one turn.
+    fn wake(record: Self::Record) -> Self;
+    /// The record after it.
+    fn sleep(self) -> Self::Record;
+    /// Handles one mail: decides which `actix::Handler` gets it, and nothing else.
+    fn receive(&mut self, mail: Mail<'_, Self>, turn: &mut Turn<Self>);
+
+    /// When this connection wants [`Mail::Silence`], as [`Now::ms`]; asked by the sweeper for every connection in turn, so
+    /// it must only read a few bytes.
+    fn deadline(record: &Self::Record, settings: &Self::Settings, life: Life) -> Option<u32>;
+    /// Whether a socket that comes with `ticket` may take over this record. Must not leak secrets by its timing.
+    fn admits(record: &Self::Record, ticket: &Self::Ticket) -> bool;
+    /// The record for a socket whose ticket no record admitted.
+    fn refused(ticket: &Self::Ticket, now: Now) -> Self::Record;
+    /// What the hub must hear when the record is gone, however it went.
+    fn farewell(record: &Self::Record) -> Option<Self::Ask>;
+    /// How a socket of this record is closed when the node leaves.
+    fn leave(record: &Self::Record) -> Close;
+    /// Largest message taken from the peer, in bytes.
+    fn max_message(settings: &Self::Settings) -> usize;
+    /// Which queue a message waits in, and whether the loss ledger counts it.
+    fn class(message: &Self::Message) -> Class;
+    /// Heap bytes of a record beyond its own size, for inspection.
+    fn heap_bytes(record: &Self::Record) -> usize;
+    /// What operators see of a record. Never secrets.
+    fn describe(record: &Self::Record) -> Description;
+}
+
+/// One message for one turn. Borrowed and `Copy`: after a crash the same mail tells the next generation what hit it.
+#[derive(Debug)]
+pub enum Mail<'a, B: Behaviour> {
+    /// The socket has just been opened.
+    Opened,
+    /// The client sent a message.
+    Frame(Payload<'a>),
+    /// The hub says something.
+    Message(&'a B::Message),
+    /// The deadline of [`Behaviour::deadline`] has passed.
+    Silence,
+    /// The socket is gone. `undelivered`: events that waited for it were dropped. The record stays (parked) unless the
+    /// turn calls [`Turn::end`].
+    Detached {
+        /// How it went.
+        cause: Cause,
+        /// Something that waited for this socket was dropped.
+        undelivered: bool,
+    },
+    /// Another socket took this record's place ([`Behaviour::admits`] said yes).
+    Claimed(&'a B::Ticket),
+    /// No record admitted the ticket; this one was made by [`Behaviour::refused`].
+    Refused(&'a B::Ticket),
+    /// The turn before this one crashed.
+    Restarted(Crash<'a, B>),
+    /// A job ended.
+    Job(Result<&'a B::Done, &'a JobFailure>),
+    /// The node leaves.
+    Reconnect {
+        /// Spread over so many milliseconds.
+        after_ms: u64,
+    },
+    /// An operator injects a fault.
+    Fault(Fault),
+}
+
+impl<B: Behaviour> Clone for Mail<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Behaviour> Copy for Mail<'_, B> {}
+
+pub use crate::protocol::encoding::Payload;
+
+/// What the new generation of an actor learns about the old one's end.
+#[derive(Debug)]
+pub struct Crash<'a, B: Behaviour> {
+    /// The mail the crashed turn was handling; `None` when even telling about it crashed.
+    pub mail: Option<&'a Mail<'a, B>>,
+    /// It waits in the mailbox and will be tried once more.
+    pub retried: bool,
+    /// The restart budget is spent: the socket closes after this turn.
+    pub gave_up: bool,
+}
+
+impl<B: Behaviour> Clone for Crash<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Behaviour> Copy for Crash<'_, B> {}
+
+/// How a socket went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The client sent a close frame.
+    ClientClosed(Option<u16>),
+    /// We sent one.
+    ServerClosed(Close),
+    /// No close frame: reset, end of stream, or a failed write.
+    Cut,
+}
+
+/// A connection's life signs, for [`Behaviour::deadline`].
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    /// When the client last proved life, or when the socket was lost, as [`Now::ms`].
+    pub heard_ms: u32,
+    /// There is a socket.
+    pub attached: bool,
+    /// The present, for deadlines in wall time.
+    pub now: Now,
+}
+
+/// Which queue a message waits in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Answers to this connection's own requests: bounded by those, never dropped, handled even while held.
+    Notice,
+    /// May be dropped when the mailbox is full; counted in the ledger.
+    Event,
+    /// May be dropped when the mailbox is full; not counted.
+    Ephemeral,
+}
+
+/// A fault on demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The turn panics.
+    Panic,
+    /// The turn blocks for so long.
+    Stall(Duration),
+    /// The turn's job panics.
+    PanicInJob,
+    /// The turn's job blocks its task for so long.
+    StallInJob(Duration),
+    /// Unpacking the record panics.
+    PanicInWake,
+}
+
+/// Why a job brought nothing back.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JobFailure {
+    /// Its deadline passed; it was cancelled.
+    #[error("the job's deadline passed")]
+    Timeout,
+    /// It panicked.
+    #[error("the job crashed at {}", .0.place)]
+    Crashed(CrashReport),
+}
+
+/// What operators see of a record.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// Whose it is, once identified.
+    pub user: Option<String>,
+    /// What it is subscribed to.
+    pub subscriptions: Vec<String>,
+}
+
+/// The shard's companion: state that many connections of a shard share (for the gateway: channels). It runs on the shard's
+/// thread between turns, tells connections things through [`Post`] and talks to the hubs of other shards by letters.
+pub trait Hub<B: Behaviour>: 'static {
+    /// What hubs (and the HTTP side) send each other.
+    type Letter: Send + 'static;
+
+    /// A committed turn asks something.
+    fn ask(&mut self, from: ConnectionId, ask: B::Ask, post: &mut Post<'_, B>);
+    /// A letter arrived. Letters from one sender arrive in the order they were sent.
+    fn letter(&mut self, letter: Self::Letter, post: &mut Post<'_, B>);
+    /// A connection whose mailbox had overflowed has handled all it held.
+    fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B>);
+    /// Time passes; called every [`crate::shard::TICK`].
+    fn tick(&mut self, post: &mut Post<'_, B>);
+}

@@ -1,0 +1,322 @@
+//! What operators and the HTTP side ask of a shard, each an actix message to its actor. They never share a queue with
+//! events: letters between hubs go through the inbox.
+
+use actix::{Handler, Message, MessageResult};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::ConnectionId,
+    protocol::close::Close,
+    shard::{
+        Shard,
+        behaviour::{Behaviour, Cause, Fault, Mail},
+        core::Core,
+        ledger::Ledger,
+        socket::Arrival,
+        table::Slot,
+    },
+};
+
+/// Make a connection of a socket whose handshake is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Adopt<B: Behaviour>(pub(super) Arrival<B::Opening>);
+
+/// Count everything.
+#[derive(Message)]
+#[rtype(result = "Census")]
+pub struct TakeCensus;
+
+/// A shard's numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Census {
+    /// Connections with something in memory beyond their record.
+    pub awake: usize,
+    /// Connections that are a record and a socket.
+    pub dormant: usize,
+    /// Records without a socket.
+    pub parked: usize,
+    /// Crashes survived by the actors that live now.
+    pub restarts: u64,
+    /// Bytes waiting for slow sockets.
+    pub outbox_bytes: usize,
+    /// Exact at this moment, pending counted afresh.
+    pub ledger: Ledger,
+}
+
+/// Look at one connection.
+#[derive(Message)]
+#[rtype(result = "Option<ConnectionView>")]
+pub struct Inspect(pub ConnectionId);
+
+/// Look at the first by some order.
+#[derive(Message)]
+#[rtype(result = "Vec<ConnectionView>")]
+pub struct List {
+    /// The order.
+    pub sort: Sort,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Orders for [`List`], each largest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// Messages waiting.
+    #[default]
+    Mailbox,
+    /// Bytes waiting for the socket.
+    Outbox,
+    /// Crashes survived.
+    Restarts,
+    /// Time without a sign of life.
+    Idle,
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Something is going on.
+    Awake,
+    /// A record and a socket.
+    Dormant,
+    /// A record without a socket.
+    Parked,
+}
+
+/// A connection as operators see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionView {
+    /// Its id.
+    pub connection: ConnectionId,
+    /// Whose it is, once identified.
+    pub user: Option<String>,
+    /// Which shard owns it.
+    pub shard: u16,
+    /// What it does.
+    pub state: State,
+    /// 1 for a fresh actor.
+    pub generation: u32,
+    /// Crashes survived.
+    pub restarts: u32,
+    /// Messages waiting.
+    pub mailbox: usize,
+    /// Bytes waiting for the socket.
+    pub outbox_bytes: usize,
+    /// Channels.
+    pub subscriptions: Vec<String>,
+    /// Time since the client last proved life.
+    pub idle_ms: u32,
+    /// Slot and record.
+    pub record_bytes: usize,
+}
+
+impl ConnectionView {
+    /// The number `sort` orders by.
+    #[must_use]
+    pub fn rank(&self, sort: Sort) -> u64 {
+        match sort {
+            Sort::Mailbox => self.mailbox as u64,
+            Sort::Outbox => self.outbox_bytes as u64,
+            Sort::Restarts => u64::from(self.restarts),
+            Sort::Idle => u64::from(self.idle_ms),
+        }
+    }
+}
+
+/// Do something to some connections; answers how many it hit.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Act {
+    /// To whom.
+    pub target: Target,
+    /// What.
+    pub action: Action,
+}
+
+/// Which connections of the shard; only those with a socket are counted or hit, except by id.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One.
+    Connection(ConnectionId),
+    /// All of a user.
+    User(String),
+    /// So many, taken evenly from the table.
+    Count(usize),
+    /// All.
+    All,
+}
+
+/// What is done to them.
+#[derive(Clone, Copy, Debug)]
+pub enum Action {
+    /// Close with this code; the session is parked.
+    Close(Close),
+    /// Cut the socket without a word.
+    Cut,
+    /// Inject a fault into the actor.
+    Fault(Fault),
+    /// Send `reconnect`.
+    Reconnect {
+        /// Spread over so many milliseconds.
+        after_ms: u64,
+    },
+    /// Close as each record wants when the node leaves.
+    Leave,
+}
+
+/// Panic outside every turn.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CrashShard;
+
+impl<B: Behaviour> Handler<Adopt<B>> for Shard<B> {
+    type Result = ();
+
+    fn handle(&mut self, Adopt(arrival): Adopt<B>, _: &mut Self::Context) {
+        self.core.borrow_mut().adopt(arrival);
+        self.work.notify_one();
+    }
+}
+
+impl<B: Behaviour> Handler<TakeCensus> for Shard<B> {
+    type Result = MessageResult<TakeCensus>;
+
+    fn handle(&mut self, _: TakeCensus, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.core.borrow().census())
+    }
+}
+
+impl<B: Behaviour> Handler<Inspect> for Shard<B> {
+    type Result = Option<ConnectionView>;
+
+    fn handle(&mut self, Inspect(id): Inspect, _: &mut Self::Context) -> Self::Result {
+        let core = self.core.borrow();
+        let index = core.table.find(id)?;
+        core.table.get(index).map(|slot| core.view(id, slot))
+    }
+}
+
+impl<B: Behaviour> Handler<List> for Shard<B> {
+    type Result = Vec<ConnectionView>;
+
+    fn handle(&mut self, List { sort, limit }: List, _: &mut Self::Context) -> Self::Result {
+        let core = self.core.borrow();
+        let mut ranked: Vec<_> =
+            core.table.iter().filter_map(|(index, slot)| Some((core.rank(slot, sort), core.table.id(index)?))).collect();
+        ranked.sort_unstable_by_key(|&(rank, id)| (std::cmp::Reverse(rank), id));
+        ranked.truncate(limit);
+        let view = |(_, id): (u64, ConnectionId)| core.table.get(id.index()).map(|slot| core.view(id, slot));
+        ranked.into_iter().filter_map(view).collect()
+    }
+}
+
+impl<B: Behaviour> Handler<Act> for Shard<B> {
+    type Result = usize;
+
+    fn handle(&mut self, Act { target, action }: Act, _: &mut Self::Context) -> Self::Result {
+        let mut core = self.core.borrow_mut();
+        let targets = core.targets(&target);
+        for &id in &targets {
+            core.act(id, action);
+        }
+        self.work.notify_one();
+        targets.len()
+    }
+}
+
+impl<B: Behaviour> Handler<CrashShard> for Shard<B> {
+    type Result = ();
+
+    fn handle(&mut self, _: CrashShard, ctx: &mut Self::Context) {
+        Self::crash(ctx);
+    }
+}
+
+impl<B: Behaviour> Core<B> {
+    fn census(&self) -> Census {
+        let mut census = Census { parked: self.table.parked(), ledger: self.ledger, ..Census::default() };
+        for (_, slot) in self.table.iter() {
+            census.restarts += u64::from(slot.generation - 1);
+            if let Some(awake) = &slot.awake {
+                census.ledger.pending += awake.outbox.events() + awake.mailbox.pending_events(B::class);
+                census.outbox_bytes += awake.outbox.len();
+                census.awake += usize::from(slot.socket.is_some());
+            }
+        }
+        census.dormant = self.table.live() - census.parked - census.awake;
+        census
+    }
+
+    fn rank(&self, slot: &Slot<B::Record, B::Message>, sort: Sort) -> u64 {
+        let awake = slot.awake.as_ref();
+        match sort {
+            Sort::Mailbox => awake.map_or(0, |awake| awake.mailbox.len() as u64),
+            Sort::Outbox => awake.map_or(0, |awake| awake.outbox.len() as u64),
+            Sort::Restarts => u64::from(slot.generation - 1),
+            Sort::Idle => u64::from(self.clock.now().ms_since(slot.heard_ms)),
+        }
+    }
+
+    fn view(&self, connection: ConnectionId, slot: &Slot<B::Record, B::Message>) -> ConnectionView {
+        let described = slot.record.as_ref().map(B::describe).unwrap_or_default();
+        let state = match (&slot.socket, &slot.awake) {
+            (None, _) => State::Parked,
+            (Some(_), Some(_)) => State::Awake,
+            (Some(_), None) => State::Dormant,
+        };
+        ConnectionView {
+            connection,
+            user: described.user,
+            shard: self.shard,
+            state,
+            generation: slot.generation,
+            restarts: slot.generation - 1,
+            mailbox: slot.awake.as_ref().map_or(0, |awake| awake.mailbox.len()),
+            outbox_bytes: slot.awake.as_ref().map_or(0, |awake| awake.outbox.len()),
+            subscriptions: described.subscriptions,
+            idle_ms: self.clock.now().ms_since(slot.heard_ms),
+            record_bytes: size_of_val(slot) + slot.record.as_ref().map_or(0, B::heap_bytes),
+        }
+    }
+
+    fn targets(&self, target: &Target) -> Vec<ConnectionId> {
+        let attached = || {
+            let with_socket = self.table.iter().filter(|(_, slot)| slot.socket.is_some());
+            with_socket.filter_map(|(index, slot)| Some((self.table.id(index)?, slot)))
+        };
+        match target {
+            Target::Connection(id) => self.table.find(*id).map(|_| *id).into_iter().collect(),
+            Target::User(user) => attached()
+                .filter(|(_, slot)| slot.record.as_ref().and_then(|r| B::describe(r).user).as_ref() == Some(user))
+                .map(|(id, _)| id)
+                .collect(),
+            Target::All => attached().map(|(id, _)| id).collect(),
+            Target::Count(count) => {
+                let all: Vec<_> = attached().map(|(id, _)| id).collect();
+                let count = (*count).min(all.len());
+                (0..count).map(|nth| all[nth * all.len() / count]).collect()
+            }
+        }
+    }
+
+    fn act(&mut self, id: ConnectionId, action: Action) {
+        let Some(index) = self.table.find(id) else { return };
+        self.now = self.clock.now();
+        match action {
+            Action::Close(close) => self.close(index, close),
+            Action::Cut => self.detach(index, Cause::Cut),
+            Action::Fault(fault) => self.handle(index, Mail::Fault(fault)),
+            Action::Reconnect { after_ms } => self.handle(index, Mail::Reconnect { after_ms }),
+            Action::Leave => {
+                if let Some(record) = self.table.get(index).and_then(|slot| slot.record.as_ref()) {
+                    let close = B::leave(record);
+                    self.close(index, close);
+                }
+            }
+        }
+        self.settle();
+    }
+}

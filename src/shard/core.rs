@@ -1,0 +1,267 @@
+//! The heart of a shard, free of actix and of the runtime: its table, its queues and one round of work.
+//!
+//! A round takes what the poller and the inbox hold, then serves some ready connections. It never waits. The actor in
+//! `actor.rs` calls it whenever the poller's descriptor is ready, a job has ended or a tick has passed. How a turn runs,
+//! commits and crashes is in `execute.rs`; how bytes come and go in `stream.rs`; how sockets come and go in `socket.rs`.
+
+use std::{collections::HashMap, io, rc::Rc, sync::Arc};
+
+use tokio::sync::Notify;
+
+use crate::{
+    clock::{Clock, Now},
+    id::ConnectionId,
+    protocol::close::Close,
+    shard::{
+        Options, Sockets,
+        behaviour::{Behaviour, Hub, Mail},
+        inbox::Inbox,
+        jobs::Jobs,
+        ledger::Ledger,
+        linger::Lingering,
+        poller::{Poller, Subject},
+        post::{Post, Spare},
+        run_queue::RunQueue,
+        stats::Stats,
+        sweeper::Sweeper,
+        table::Table,
+        transfer::Letter,
+        turn::Turn,
+    },
+    supervision::{Beat, Budget},
+};
+
+/// One read takes at most this much; what a burst leaves waits in the kernel.
+const SCRATCH: usize = 64 * 1024;
+/// Connections served before the poller is asked again.
+const SERVED_PER_ROUND: usize = 256;
+
+/// A shard's state. Lives on one thread, outside its actor: a restart of the actor finds everything as it was.
+pub(super) struct Core<B: Behaviour> {
+    pub(super) options: Options,
+    pub(super) settings: Arc<B::Settings>,
+    pub(super) shard: u16,
+    pub(super) clock: Clock,
+    pub(super) now: Now,
+    pub(super) table: Table<B::Record, B::Message>,
+    pub(super) queue: RunQueue,
+    pub(super) spare: Spare<B::Message>,
+    pub(super) poller: Poller,
+    pub(super) lingering: Lingering,
+    pub(super) inbox: Arc<Inbox<Letter<B>>>,
+    pub(super) peers: Arc<[Arc<Inbox<Letter<B>>>]>,
+    pub(super) hub: B::Hub,
+    pub(super) turn: Turn<B>,
+    pub(super) jobs: Jobs<B>,
+    pub(super) budgets: HashMap<u32, Budget>,
+    pub(super) ledger: Ledger,
+    pub(super) stats: Stats,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) scratch: Vec<u8>,
+    pub(super) sweeper: Sweeper,
+    pub(super) beat: Arc<Beat>,
+    /// A socket whose turn asked for its transfer, until the service loop has gathered what belongs to it.
+    pub(super) moving: Option<(ConnectionId, B::Ticket)>,
+    closes: Vec<(ConnectionId, Close)>,
+    letters: Vec<Letter<B>>,
+}
+
+/// What a shard is built from.
+pub(super) struct Parts<B: Behaviour> {
+    pub(super) options: Options,
+    pub(super) settings: Arc<B::Settings>,
+    pub(super) shard: u16,
+    pub(super) clock: Clock,
+    pub(super) poller: Poller,
+    pub(super) inbox: Arc<Inbox<Letter<B>>>,
+    pub(super) peers: Arc<[Arc<Inbox<Letter<B>>>]>,
+    pub(super) hub: B::Hub,
+    pub(super) stats: Stats,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) beat: Arc<Beat>,
+    pub(super) seed: [u8; 32],
+}
+
+/// Borrows the parts of a core that a hub may touch, beside the hub itself.
+macro_rules! post {
+    ($core:expr) => {
+        Post {
+            now: $core.now,
+            shard: $core.shard,
+            capacity: $core.options.mailbox,
+            table: &mut $core.table,
+            queue: &mut $core.queue,
+            spare: &mut $core.spare,
+            ledger: &mut $core.ledger,
+            closes: &mut $core.closes,
+            peers: &$core.peers,
+        }
+    };
+}
+
+impl<B: Behaviour> Core<B> {
+    pub(super) fn new(parts: Parts<B>, job_ended: Rc<Notify>) -> Self {
+        Self {
+            turn: Turn::new(Arc::clone(&parts.settings), parts.seed),
+            table: Table::new(parts.shard),
+            queue: RunQueue::default(),
+            spare: Spare::default(),
+            lingering: Lingering::default(),
+            jobs: Jobs::new(job_ended),
+            budgets: HashMap::new(),
+            ledger: Ledger::default(),
+            scratch: vec![0; SCRATCH],
+            sweeper: Sweeper::default(),
+            moving: None,
+            closes: Vec::new(),
+            letters: Vec::new(),
+            now: parts.clock.now(),
+            options: parts.options,
+            settings: parts.settings,
+            shard: parts.shard,
+            clock: parts.clock,
+            poller: parts.poller,
+            inbox: parts.inbox,
+            peers: parts.peers,
+            hub: parts.hub,
+            stats: parts.stats,
+            sockets: parts.sockets,
+            beat: parts.beat,
+        }
+    }
+
+    /// One round; `true` when there is more to do at once.
+    pub(super) fn round(&mut self) -> bool {
+        self.now = self.clock.now();
+        if self.scratch.len() < SCRATCH {
+            // A panic took it along.
+            self.scratch = vec![0; SCRATCH];
+        }
+        let more_events = self.poll().unwrap_or_else(|error| {
+            tracing::error!(shard = self.shard, %error, "poller failed");
+            false
+        });
+        self.read_letters();
+        self.finish_jobs();
+        for _ in 0..self.queue.len().min(SERVED_PER_ROUND) {
+            if let Some(index) = self.queue.pop() {
+                self.serve(index);
+                self.settle();
+            }
+        }
+        more_events || !self.queue.is_empty()
+    }
+
+    fn poll(&mut self) -> io::Result<bool> {
+        let Self { poller, table, queue, lingering, scratch, .. } = self;
+        poller.take(|ready| match ready.subject {
+            Subject::Connection(index) => {
+                let Some(slot) = table.get_mut(index) else { return };
+                slot.readable |= ready.readable;
+                slot.ended |= ready.ended;
+                if slot.readable || slot.awake.as_ref().is_some_and(|awake| !awake.outbox.is_empty()) {
+                    queue.push(index, &mut slot.queued);
+                }
+            }
+            Subject::Lingering(number) => {
+                if ready.readable {
+                    lingering.ready(number, scratch);
+                }
+            }
+        })
+    }
+
+    fn read_letters(&mut self) {
+        let mut letters = std::mem::take(&mut self.letters);
+        self.inbox.take(&mut letters);
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Hub(letter) => self.hub.letter(letter, &mut post!(self)),
+                Letter::Transfer(transfer) => self.receive_transfer(*transfer),
+            }
+            self.settle();
+        }
+        self.letters = letters;
+    }
+
+    fn finish_jobs(&mut self) {
+        for (owner, result) in self.jobs.take_finished() {
+            if let Err(failure) = &result {
+                self.job_failed(owner, failure);
+            }
+            if let Some(index) = self.table.find(owner) {
+                self.handle(index, Mail::Job(result.as_ref()));
+            }
+        }
+    }
+
+    /// Runs one turn outside the mailbox and sees its effects through.
+    pub(super) fn handle(&mut self, index: u32, mail: Mail<'_, B>) {
+        self.run(index, mail, false);
+        self.finish(index);
+        self.settle();
+    }
+
+    /// Gives a committed turn's ask to the hub.
+    pub(super) fn ask(&mut self, from: ConnectionId, ask: B::Ask) {
+        self.hub.ask(from, ask, &mut post!(self));
+    }
+
+    /// Tells the hub that a mailbox which had overflowed is empty again.
+    pub(super) fn drained(&mut self, connection: ConnectionId) {
+        self.hub.drained(connection, &mut post!(self));
+    }
+
+    /// Closes what the hub wants closed.
+    pub(super) fn settle(&mut self) {
+        while let Some((connection, close)) = self.closes.pop() {
+            if let Some(index) = self.table.find(connection) {
+                self.close(index, close);
+            }
+        }
+    }
+
+    /// Time passes: heartbeats, expiries, the hub's own clockwork, metrics. `late`: seconds since this tick was due.
+    pub(super) fn tick(&mut self, late: f64) {
+        self.now = self.clock.now();
+        self.sweep();
+        self.lingering.sweep(self.now);
+        self.hub.tick(&mut post!(self));
+        self.settle();
+        self.forget_spent_budgets();
+        if self.queue.is_empty() {
+            self.spare.clear();
+        }
+        self.stats.lag(late);
+        self.stats.wakes.inc_by(std::mem::take(&mut self.spare.woken));
+        self.stats.pour(&self.ledger, self.jobs.in_flight());
+    }
+
+    /// After a panic that escaped every turn: nothing half done stays, and whoever may have something to do is queued.
+    pub(super) fn recover(&mut self) {
+        let began = (0, 0);
+        self.turn.discard(began);
+        self.beat.end();
+        self.moving = None;
+        self.queue = RunQueue::default();
+        for index in 0..self.table.span() {
+            if let Some(slot) = self.table.get_mut(index) {
+                slot.queued = false;
+                slot.readable |= slot.socket.is_some();
+                if slot.readable || slot.awake.is_some() {
+                    self.queue.push(index, &mut slot.queued);
+                }
+            }
+        }
+    }
+
+    /// Connections wait for their turn.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn forget_spent_budgets(&mut self) {
+        let (now, policy) = (self.now.ms(), &self.options.policy);
+        self.budgets.retain(|_, budget| !budget.is_fresh(now, policy));
+    }
+}

@@ -1,0 +1,228 @@
+//! How a turn runs: on a copy of the record, under a catch; then record and effects are committed together, or the crash
+//! is told to the next generation of the actor.
+
+use crate::{
+    protocol::close::Close,
+    shard::{
+        behaviour::{Behaviour, Cause, Class, Crash, Fault, JobFailure, Mail},
+        core::Core,
+        ledger::Drop,
+        turn::Effects,
+    },
+    id::ConnectionId,
+    supervision::{self, CrashReport, Verdict},
+};
+
+/// What a service loop does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Go on with this connection.
+    Go,
+    /// Its message goes back into the mailbox and is tried once more.
+    Retry,
+    /// Its socket or its record is gone.
+    Stop,
+    /// Its socket goes to the record in [`Core::moving`].
+    Move,
+}
+
+impl<B: Behaviour> Core<B> {
+    /// One turn, with everything that may follow from it. `retriable`: a crash does not consume the message.
+    pub(super) fn run(&mut self, index: u32, mail: Mail<'_, B>, retriable: bool) -> Next {
+        let counted = matches!(mail, Mail::Message(message) if B::class(message) == Class::Event);
+        let events = self.turn.output.events();
+        match self.attempt(index, mail) {
+            Ok(()) => {
+                if counted && self.turn.output.events() == events {
+                    self.ledger.drop(Drop::Unsubscribed, 1);
+                }
+                self.commit(index)
+            }
+            Err(report) => {
+                let next = self.crashed(index, mail, &report, retriable);
+                if counted && next != Next::Retry {
+                    self.ledger.drop(Drop::Crash, 1);
+                }
+                next
+            }
+        }
+    }
+
+    /// wake → receive → sleep on a copy. The record is replaced only when all three returned.
+    fn attempt(&mut self, index: u32, mail: Mail<'_, B>) -> Result<(), CrashReport> {
+        let Some(id) = self.table.id(index) else { return Ok(()) };
+        let Some(slot) = self.table.get_mut(index) else { return Ok(()) };
+        let Some(record) = slot.record.clone() else { return Ok(()) };
+        let mark = self.turn.mark();
+        let began = self.clock.micros();
+        self.now.micros = began;
+        self.turn.begin(self.now, id, slot.generation);
+        self.beat.begin(began, id.to_bits(), kind(&mail));
+        let turn = &mut self.turn;
+        let result = supervision::catch(|| {
+            if matches!(mail, Mail::Fault(Fault::PanicInWake)) {
+                #[expect(clippy::panic, reason = "an operator asked for it")]
+                {
+                    panic!("chaos: asked to panic while waking");
+                }
+            }
+            let mut actor = B::wake(record);
+            actor.receive(mail, turn);
+            actor.sleep()
+        });
+        self.beat.end();
+        let took = self.clock.micros() - began;
+        self.stats.turn(self.turn.current_label(), took as f64 * 1e-6);
+        if took >= self.options.turn_warn.as_micros() as u64 {
+            self.stats.slow_turns.inc();
+            tracing::warn!(connection = %id, message = B::LABELS.get(self.turn.current_label()), took_us = took, "slow turn");
+        }
+        match result {
+            Ok(record) => {
+                slot.record = Some(record);
+                Ok(())
+            }
+            Err(report) => {
+                self.turn.discard(mark);
+                Err(report)
+            }
+        }
+    }
+
+    /// Carries out the effects of a turn that returned.
+    fn commit(&mut self, index: u32) -> Next {
+        let Some(id) = self.table.id(index) else { return Next::Stop };
+        let Effects { mut asks, jobs, close, end, hold, transfer } = std::mem::take(&mut self.turn.effects);
+        for ask in asks.drain(..) {
+            self.ask(id, ask);
+        }
+        self.turn.effects.asks = asks;
+        for job in jobs {
+            self.jobs.start(id, job);
+        }
+        if let Some(slot) = self.table.get_mut(index)
+            && let Some(held) = hold
+        {
+            slot.held = held;
+        }
+        if let Some(close) = close {
+            self.close(index, close);
+        }
+        if end {
+            self.release(index);
+        }
+        if close.is_some() || end {
+            return Next::Stop;
+        }
+        if let Some(to) = transfer {
+            self.moving = Some(to);
+            return Next::Move;
+        }
+        Next::Go
+    }
+
+    /// A turn panicked: count it, spend the budget, and let the next generation know. The socket, the session and the
+    /// mailbox were never in the turn's hands, so nothing of them needs repair.
+    fn crashed(&mut self, index: u32, mail: Mail<'_, B>, report: &CrashReport, retriable: bool) -> Next {
+        let began = self.clock.micros();
+        let Some(id) = self.table.id(index) else { return Next::Stop };
+        self.report(id, kind(&mail), report);
+        let mut gave_up = self.spend(index);
+        let mut known = Some(&mail);
+        loop {
+            let retried = retriable && !gave_up;
+            let crash = Crash { mail: known, retried, gave_up };
+            match self.attempt(index, Mail::Restarted(crash)) {
+                Ok(()) => {
+                    let next = self.commit(index);
+                    self.stats.restart_seconds.observe((self.clock.micros() - began) as f64 * 1e-6);
+                    if gave_up && next == Next::Go {
+                        return self.give_up(index, id);
+                    }
+                    return if retried && next == Next::Go { Next::Retry } else { next };
+                }
+                Err(report) => {
+                    self.report(id, "restarted", &report);
+                    // What crashed the restart too is not told a second time; without it nothing but a defect of the
+                    // handler for restarts can crash, and that one ends here.
+                    if known.take().is_none() {
+                        return self.give_up(index, id);
+                    }
+                    gave_up |= self.spend(index);
+                }
+            }
+        }
+    }
+
+    /// One more generation; `true` when the budget does not allow it.
+    fn spend(&mut self, index: u32) -> bool {
+        if let Some(slot) = self.table.get_mut(index) {
+            slot.generation += 1;
+        }
+        let verdict = self.budgets.entry(index).or_default().spend(self.now.ms(), &self.options.policy);
+        if verdict == Verdict::Restart {
+            self.stats.restarts.inc();
+        }
+        verdict == Verdict::GiveUp
+    }
+
+    fn give_up(&mut self, index: u32, id: ConnectionId) -> Next {
+        self.stats.gave_up.inc();
+        tracing::warn!(connection = %id, "restart budget spent, giving up");
+        if self.table.get(index).is_some_and(|slot| slot.socket.is_some()) {
+            self.close(index, Close::GAVE_UP);
+        } else {
+            self.release(index);
+        }
+        Next::Stop
+    }
+
+    fn report(&mut self, connection: ConnectionId, message: &'static str, report: &CrashReport) {
+        let place = &*report.place;
+        if self.stats.crash(place) {
+            tracing::warn!(%connection, message, place, panic = %report.message, "actor crashed, restarting");
+        } else {
+            tracing::debug!(%connection, message, place, "actor crashed, restarting");
+        }
+    }
+
+    pub(super) fn job_failed(&mut self, owner: ConnectionId, failure: &JobFailure) {
+        match failure {
+            JobFailure::Timeout => self.stats.job_overdue(),
+            JobFailure::Crashed(report) => self.report(owner, "job", report),
+        }
+    }
+
+    /// The last turn of a socket, and the end of whatever waited for it.
+    pub(super) fn detached(&mut self, index: u32, cause: Cause, undelivered: bool) {
+        match self.attempt(index, Mail::Detached { cause, undelivered }) {
+            Ok(()) => {
+                self.commit(index);
+            }
+            Err(report) => {
+                // Without its socket a connection that cannot even park has nobody left to serve.
+                if let Some(id) = self.table.id(index) {
+                    self.report(id, "detached", &report);
+                }
+                self.release(index);
+            }
+        }
+    }
+}
+
+/// The word for a mail in logs and the watchdog's reports.
+fn kind<B: Behaviour>(mail: &Mail<'_, B>) -> &'static str {
+    match mail {
+        Mail::Opened => "opened",
+        Mail::Frame(_) => "frame",
+        Mail::Message(_) => "message",
+        Mail::Silence => "silence",
+        Mail::Detached { .. } => "detached",
+        Mail::Claimed(_) => "claimed",
+        Mail::Refused(_) => "refused",
+        Mail::Restarted(_) => "restarted",
+        Mail::Job(_) => "job",
+        Mail::Reconnect { .. } => "reconnect",
+        Mail::Fault(_) => "fault",
+    }
+}

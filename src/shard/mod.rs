@@ -1,0 +1,108 @@
+//! The engine: shards that own connections outright. Each is an actix actor on its own arbiter thread with a table of
+//! records, a run queue, one poller and one scratch buffer; it runs turns, commits or discards their effects, and
+//! restarts what crashes. It is generic over the actor it runs ([`Behaviour`]) and knows no protocol above WebSocket.
+//!
+//! Read `behaviour.rs`, `turn.rs`, `table.rs`, then `core.rs` and what it names. Called by `node` (to start), by `http`
+//! (to hand sockets over and to ask), by nobody else.
+
+mod actor;
+mod behaviour;
+mod command;
+mod core;
+mod execute;
+mod inbox;
+mod jobs;
+mod ledger;
+mod linger;
+mod mailbox;
+mod output;
+mod poller;
+mod post;
+mod run_queue;
+mod shards;
+mod socket;
+mod stats;
+mod stream;
+mod sweeper;
+mod table;
+mod transfer;
+mod turn;
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+pub use actor::Shard;
+pub use behaviour::{
+    Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload,
+};
+pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
+pub use ledger::{Drop, Ledger};
+pub use mailbox::Full;
+pub use post::Post;
+pub use shards::{Plan, Shards, ShardsGone};
+pub use turn::{Job, Turn, Work};
+
+use crate::{config::Config, supervision::Policy};
+
+/// How often a shard looks at its clockwork: coarse on purpose, nothing finer is needed.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// Bounds and policies of a shard.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Messages of one connection served in a row.
+    pub budget: usize,
+    /// Deliveries a mailbox holds.
+    pub mailbox: usize,
+    /// Bytes that may wait for a socket before deliveries and requests wait too.
+    pub outbox_bytes: usize,
+    /// Restarts of one connection.
+    pub policy: Policy,
+    /// Turns longer than this are counted and logged.
+    pub turn_warn: Duration,
+    /// The sweeper sees every connection once in this time.
+    pub walk: Duration,
+}
+
+impl Options {
+    /// The options a configuration asks for.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let shortest = config.heartbeat.interval.min(config.session.identify_within).min(config.session.resume_window);
+        Self {
+            budget: config.shards.budget,
+            mailbox: config.limits.mailbox,
+            outbox_bytes: config.limits.outbox_bytes,
+            policy: Policy::new(config.supervision.max_restarts, config.supervision.within),
+            turn_warn: config.limits.turn_warn,
+            walk: (shortest / 4).min(Duration::from_secs(1)),
+        }
+    }
+}
+
+/// How many sockets the node has, for admission.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    open: AtomicUsize,
+}
+
+impl Sockets {
+    /// Takes a place unless `limit` are taken.
+    #[must_use]
+    pub fn admit(&self, limit: usize) -> bool {
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit).then_some(open + 1)).is_ok()
+    }
+
+    /// Gives a place back.
+    pub fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Places taken.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,117 @@
+//! Readiness of a shard's sockets: one edge-triggered mio poller, whose own descriptor the runtime awaits. Connections cost
+//! the runtime nothing; the kernel keeps their registration.
+//!
+//! Tokens: a connection's slot index, a lingering socket's number with the top bit, or the wake-up of the inbox.
+
+use std::{
+    io,
+    net::TcpStream,
+    os::fd::{AsRawFd, RawFd},
+    time::Duration,
+};
+
+use mio::{Events, Interest, Poll, Token, Waker, unix::SourceFd};
+use tokio::io::{Interest as RuntimeInterest, unix::AsyncFd};
+
+const WAKE: usize = usize::MAX;
+const LINGERING: usize = 1 << 63;
+/// Events taken per system call.
+const BATCH: usize = 1024;
+
+/// Whom an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A connection, by slot index.
+    Connection(u32),
+    /// A socket that waits for its peer's close.
+    Lingering(u64),
+}
+
+impl Subject {
+    fn token(self) -> Token {
+        match self {
+            Self::Connection(index) => Token(index as usize),
+            Self::Lingering(number) => Token(LINGERING | number as usize),
+        }
+    }
+}
+
+/// What happened to a socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ready {
+    pub(super) subject: Subject,
+    pub(super) readable: bool,
+    /// The peer has ended its side: reads go on until they return nothing.
+    pub(super) ended: bool,
+}
+
+/// See the module's text.
+pub(super) struct Poller {
+    poll: Poll,
+    events: Events,
+}
+
+impl Poller {
+    /// A poller and the waker of its shard's inbox.
+    pub(super) fn new() -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Token(WAKE))?;
+        Ok((Self { poll, events: Events::with_capacity(BATCH) }, waker))
+    }
+
+    /// Watches a socket; its first event comes at once if it is ready.
+    pub(super) fn add(&self, socket: &TcpStream, subject: Subject) -> io::Result<()> {
+        let fd = socket.as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&fd), subject.token(), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Watches an already watched socket under another name.
+    pub(super) fn rename(&self, socket: &TcpStream, subject: Subject) -> io::Result<()> {
+        let fd = socket.as_raw_fd();
+        self.poll.registry().reregister(&mut SourceFd(&fd), subject.token(), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// No longer watches a socket that goes to another shard. Closing one needs no call.
+    pub(super) fn remove(&self, socket: &TcpStream) -> io::Result<()> {
+        self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()))
+    }
+
+    /// Takes what is ready without waiting. `true`: there may be more.
+    pub(super) fn take(&mut self, mut each: impl FnMut(Ready)) -> io::Result<bool> {
+        match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(error),
+        }
+        let mut taken = 0;
+        for event in &self.events {
+            taken += 1;
+            let Token(token) = event.token();
+            if token == WAKE {
+                continue;
+            }
+            let subject = if token & LINGERING == 0 {
+                Subject::Connection(token as u32)
+            } else {
+                Subject::Lingering((token & !LINGERING) as u64)
+            };
+            let ended = event.is_read_closed() || event.is_error();
+            each(Ready { subject, readable: event.is_readable() || ended, ended });
+        }
+        Ok(taken == BATCH)
+    }
+
+    /// The poller's own descriptor, registered with the current runtime. The poller must outlive it.
+    pub(super) fn watch(&self) -> io::Result<AsyncFd<PollerFd>> {
+        AsyncFd::with_interest(PollerFd(self.poll.as_raw_fd()), RuntimeInterest::READABLE)
+    }
+}
+
+/// The descriptor of a [`Poller`], which stays its owner.
+pub(super) struct PollerFd(RawFd);
+
+impl AsRawFd for PollerFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}

@@ -1,0 +1,189 @@
+//! What a hub can do to its shard: tell connections things, close them, and write to other shards. Borrowed from the
+//! shard for one call; it cannot run turns, so a hub is never re-entered.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Now,
+    id::ConnectionId,
+    protocol::close::Close,
+    shard::{
+        behaviour::{Behaviour, Class, Hub},
+        inbox::Inbox,
+        ledger::{Drop, Ledger},
+        mailbox::Full,
+        run_queue::RunQueue,
+        table::{Awake, Slot, Table},
+        transfer::Letter,
+    },
+};
+
+/// Spare [`Awake`] boxes: a burst that wakes the same connections again does not go through the allocator.
+pub(super) struct Spare<M> {
+    boxes: Vec<Box<Awake<M>>>,
+    /// Dormant connections woken since the last tick.
+    pub(super) woken: u64,
+}
+
+/// Boxes kept for the next burst, and messages one of them may keep room for.
+const KEEP_BOXES: usize = 256;
+const KEEP_MESSAGES: usize = 64;
+
+impl<M> Default for Spare<M> {
+    fn default() -> Self {
+        Self { boxes: Vec::new(), woken: 0 }
+    }
+}
+
+impl<M> Spare<M> {
+    pub(super) fn take(&mut self) -> Box<Awake<M>> {
+        self.boxes.pop().unwrap_or_default()
+    }
+
+    /// Wakes a dormant connection because something came for it.
+    fn wake(&mut self) -> Box<Awake<M>> {
+        self.woken += 1;
+        self.take()
+    }
+
+    /// Takes back an idle box.
+    pub(super) fn put(&mut self, mut awake: Box<Awake<M>>) {
+        if self.boxes.len() < KEEP_BOXES {
+            awake.mailbox.shrink(KEEP_MESSAGES);
+            awake.unread = Vec::new();
+            awake.outbox = Default::default();
+            self.boxes.push(awake);
+        }
+    }
+
+    /// Gives all memory back; called when the shard has been quiet.
+    pub(super) fn clear(&mut self) {
+        self.boxes = Vec::new();
+    }
+}
+
+/// See the module's text.
+pub struct Post<'a, B: Behaviour> {
+    pub(super) now: Now,
+    pub(super) shard: u16,
+    pub(super) capacity: usize,
+    pub(super) table: &'a mut Table<B::Record, B::Message>,
+    pub(super) queue: &'a mut RunQueue,
+    pub(super) spare: &'a mut Spare<B::Message>,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) closes: &'a mut Vec<(ConnectionId, Close)>,
+    pub(super) peers: &'a [Arc<Inbox<Letter<B>>>],
+}
+
+impl<B: Behaviour> Post<'_, B> {
+    /// The time of this round.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// The shard this hub serves.
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    /// Shards of the node.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// The id of a live connection of this shard.
+    #[must_use]
+    pub fn id(&self, index: u32) -> Option<ConnectionId> {
+        self.table.id(index)
+    }
+
+    /// Whether `connection` still lives here.
+    #[must_use]
+    pub fn is_live(&self, connection: ConnectionId) -> bool {
+        self.table.find(connection).is_some()
+    }
+
+    /// Offers a delivery to the connection in slot `index`.
+    ///
+    /// # Errors
+    /// The message comes back when the mailbox is full; the ledger has then counted it as dropped, and
+    /// [`Hub::drained`] will say when there is room.
+    pub fn offer(&mut self, index: u32, message: B::Message) -> Result<(), Full<B::Message>> {
+        let Some(slot) = self.table.get_mut(index) else { return Ok(()) };
+        let class = B::class(&message);
+        if class == Class::Event {
+            self.ledger.offered += 1;
+        }
+        let awake = slot.awake.get_or_insert_with(|| self.spare.wake());
+        match awake.mailbox.offer(message, class, self.now.micros as u32, self.capacity) {
+            Ok(()) => {
+                self.queue.push(index, &mut slot.queued);
+                Ok(())
+            }
+            Err(full) => {
+                slot.overflowed = true;
+                if class == Class::Event {
+                    self.ledger.drop(Drop::Overflow, 1);
+                }
+                Err(full)
+            }
+        }
+    }
+
+    /// Counts an event that the hub itself keeps from the connection in slot `index` (an untold gap goes before it).
+    pub fn refuse(&mut self, index: u32) {
+        if let Some(slot) = self.table.get_mut(index) {
+            slot.overflowed = true;
+            self.ledger.offered += 1;
+            self.ledger.drop(Drop::Overflow, 1);
+        }
+    }
+
+    /// Queues a message beyond the mailbox's bound: answers, and catch-ups whose size the hub has bounded. `false`: the
+    /// connection is gone.
+    pub fn tell(&mut self, connection: ConnectionId, message: B::Message) -> bool {
+        let Some(index) = self.table.find(connection) else { return false };
+        let Some(slot) = self.table.get_mut(index) else { return false };
+        let class = B::class(&message);
+        if class == Class::Event {
+            self.ledger.offered += 1;
+        }
+        Self::queue(slot, index, message, class, self.now, self.spare, self.queue);
+        true
+    }
+
+    fn queue(
+        slot: &mut Slot<B::Record, B::Message>,
+        index: u32,
+        message: B::Message,
+        class: Class,
+        now: Now,
+        spare: &mut Spare<B::Message>,
+        queue: &mut RunQueue,
+    ) {
+        let awake = slot.awake.get_or_insert_with(|| spare.wake());
+        awake.mailbox.force(message, class, now.micros as u32);
+        queue.push(index, &mut slot.queued);
+    }
+
+    /// Closes a connection's socket once the hub has returned; its record is parked.
+    pub fn close(&mut self, connection: ConnectionId, close: Close) {
+        self.closes.push((connection, close));
+    }
+
+    /// Writes to the hub of another shard; for what an admitted request makes necessary.
+    pub fn send(&self, shard: u16, letter: <B::Hub as Hub<B>>::Letter) {
+        if let Some(peer) = self.peers.get(usize::from(shard)) {
+            peer.send(Letter::Hub(letter));
+        }
+    }
+
+    /// Every shard can take more letters: new work may be admitted.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.peers.iter().all(|peer| !peer.is_full())
+    }
+}

@@ -1,0 +1,218 @@
+//! How sockets come to a shard and leave it: adopted after the handshake, closed, lost, or moved to the record they
+//! resume. Whatever happens to a socket, its record is only freed by [`Core::release`].
+
+use std::net::TcpStream;
+
+use crate::{
+    protocol::close::Close,
+    shard::{
+        behaviour::{Behaviour, Cause, Mail},
+        core::Core,
+        execute::Next,
+        ledger::Drop,
+        poller::Subject,
+        stream::drop_waiting,
+        transfer::{Letter, Transfer},
+    },
+    supervision,
+    websocket::{Reader, frame},
+};
+
+/// A socket fresh from its handshake.
+pub(super) struct Arrival<O> {
+    pub(super) socket: TcpStream,
+    /// The handshake's answer, not yet written: it leaves with the first frame in one packet.
+    pub(super) response: Vec<u8>,
+    /// What the client sent right behind its handshake.
+    pub(super) unread: Vec<u8>,
+    pub(super) opening: O,
+}
+
+impl<B: Behaviour> Core<B> {
+    /// Makes a connection of a socket.
+    pub(super) fn adopt(&mut self, arrival: Arrival<B::Opening>) {
+        let Arrival { socket, response, unread, opening } = arrival;
+        self.now = self.clock.now();
+        let now = self.now;
+        let Ok(record) = supervision::catch(|| B::open(opening, now)) else {
+            tracing::error!("opening a connection crashed, its socket is closed");
+            return self.sockets.closed();
+        };
+        let Some(index) = self.insert(record, socket) else { return };
+        self.turn.output.bytes.extend_from_slice(&response);
+        if self.run(index, Mail::Opened, false) == Next::Go {
+            self.keep_unread(index, Reader::default(), unread);
+        }
+        self.finish(index);
+        self.settle();
+    }
+
+    fn insert(&mut self, record: B::Record, socket: TcpStream) -> Option<u32> {
+        let Some(index) = self.table.insert(record, socket, self.now.ms()) else {
+            tracing::error!(shard = self.shard, "table full, closing a socket");
+            self.sockets.closed();
+            return None;
+        };
+        if let Some(slot) = self.table.get(index)
+            && let Some(socket) = &slot.socket
+            && let Err(error) = self.poller.add(socket, Subject::Connection(index))
+        {
+            tracing::error!(shard = self.shard, %error, "cannot watch a socket, closing it");
+            self.table.remove(index);
+            self.sockets.closed();
+            return None;
+        }
+        Some(index)
+    }
+
+    /// Puts bytes that were read elsewhere in front of what the socket will bring.
+    fn keep_unread(&mut self, index: u32, reader: Reader, unread: Vec<u8>) {
+        if unread.is_empty() && reader.is_idle() {
+            return;
+        }
+        let Some(slot) = self.table.get_mut(index) else { return };
+        let awake = slot.awake.get_or_insert_with(|| self.spare.take());
+        awake.reader = reader;
+        awake.unread = unread;
+        self.queue.push(index, &mut slot.queued);
+    }
+
+    /// Sends a close frame behind everything sent so far and parks the connection.
+    pub(super) fn close(&mut self, index: u32, close: Close) {
+        frame::write_close(&mut self.turn.output.bytes, Some(close.into()));
+        self.detach(index, Cause::ServerClosed(close));
+    }
+
+    /// Takes the socket away, drops what waited for it, and runs the connection's turn for that.
+    pub(super) fn detach(&mut self, index: u32, cause: Cause) {
+        if cause == Cause::Cut {
+            self.ledger.drop(Drop::Disconnected, self.turn.output.events());
+            self.turn.output.clear();
+        } else if !self.flush(index) {
+            return;
+        }
+        let Some(socket) = self.table.detach(index) else { return };
+        self.stats.close(cause);
+        self.sockets.closed();
+        let mut undelivered = 0;
+        if let Some(slot) = self.table.get_mut(index) {
+            (slot.readable, slot.ended, slot.held, slot.overflowed) = (false, false, false, false);
+            slot.heard_ms = self.now.ms();
+            if let Some(awake) = &mut slot.awake {
+                undelivered = drop_waiting::<B>(awake);
+            }
+        }
+        self.ledger.drop(Drop::Disconnected, undelivered);
+        match cause {
+            Cause::Cut => drop(socket),
+            Cause::ClientClosed(_) | Cause::ServerClosed(_) => self.lingering.add(socket, &self.poller, self.now),
+        }
+        self.detached(index, cause, undelivered > 0);
+        self.finish(index);
+    }
+
+    /// Frees a record and tells the hub. An open socket is closed as `bye`.
+    pub(super) fn release(&mut self, index: u32) {
+        let Some(id) = self.table.id(index) else { return };
+        frame::write_close(&mut self.turn.output.bytes, Some(Close::BYE.into()));
+        self.flush(index);
+        self.turn.output.clear();
+        // A dead socket found by that flush has run the connection's last turn, which may have freed it.
+        if self.table.find(id).is_none() {
+            return;
+        }
+        let Some(mut slot) = self.table.remove(index) else { return };
+        if let Some(socket) = slot.socket.take() {
+            self.stats.close(Cause::ServerClosed(Close::BYE));
+            self.sockets.closed();
+            self.lingering.add(socket, &self.poller, self.now);
+        }
+        if let Some(mut awake) = slot.awake.take() {
+            self.ledger.drop(Drop::Disconnected, drop_waiting::<B>(&mut awake));
+        }
+        self.budgets.remove(&index);
+        self.jobs.abort(id);
+        if let Some(record) = &slot.record
+            && let Ok(Some(ask)) = supervision::catch(|| B::farewell(record))
+        {
+            self.ask(id, ask);
+        }
+    }
+
+    /// Sends this connection's socket to the record it asked for; its own record is freed.
+    pub(super) fn send_transfer(&mut self, index: u32, reader: Reader, rest: Vec<u8>) {
+        let Some((to, ticket)) = self.moving.take() else { return };
+        if !self.flush(index) {
+            return;
+        }
+        let Some(socket) = self.table.detach(index) else { return };
+        let mut transfer = Transfer { to, ticket, socket, reader, unread: rest, unsent: Vec::new(), readable: true };
+        if let Some(slot) = self.table.get_mut(index)
+            && let Some(awake) = &mut slot.awake
+        {
+            transfer.unsent = awake.outbox.take_bytes();
+            if transfer.reader.is_idle() && transfer.unread.is_empty() {
+                transfer.reader = std::mem::take(&mut awake.reader);
+                transfer.unread = std::mem::take(&mut awake.unread);
+            }
+        }
+        self.release(index);
+        // A token of a node with more shards names nobody: this shard answers it with a fresh record.
+        let Some(peer) = self.peers.get(usize::from(to.shard())).filter(|_| to.shard() != self.shard) else {
+            return self.receive_transfer(transfer);
+        };
+        if let Err(error) = self.poller.remove(&transfer.socket) {
+            tracing::error!(%error, "cannot hand a socket over, closing it");
+            return self.sockets.closed();
+        }
+        peer.send(Letter::Transfer(Box::new(transfer)));
+    }
+
+    /// A socket asks for a record of this shard: it gets it, or a fresh one.
+    pub(super) fn receive_transfer(&mut self, transfer: Transfer<B>) {
+        let Transfer { to, ticket, socket, reader, unread, unsent, readable } = transfer;
+        self.now = self.clock.now();
+        let now = self.now;
+        let claimed = self.table.find(to).filter(|&index| {
+            let record = self.table.get(index).and_then(|slot| slot.record.as_ref());
+            record.is_some_and(|record| supervision::catch(|| B::admits(record, &ticket)).unwrap_or(false))
+        });
+        if let Some(index) = claimed
+            && self.table.get(index).is_some_and(|slot| slot.socket.is_some())
+        {
+            self.close(index, Close::SESSION_TAKEN_OVER);
+        }
+        // Watched by this shard's poller from here on, under whatever name it had before.
+        let claimed = claimed.filter(|_| self.table.find(to).is_some());
+        let (index, mail) = match claimed {
+            Some(index) => {
+                let subject = Subject::Connection(index);
+                if self.poller.add(&socket, subject).or_else(|_| self.poller.rename(&socket, subject)).is_err() {
+                    return self.sockets.closed();
+                }
+                self.table.attach(index, socket);
+                (index, Mail::Claimed(&ticket))
+            }
+            None => {
+                if self.poller.remove(&socket).is_err() {
+                    tracing::trace!("a socket from another shard was not watched here");
+                }
+                let Ok(record) = supervision::catch(|| B::refused(&ticket, now)) else {
+                    return self.sockets.closed();
+                };
+                let Some(index) = self.insert(record, socket) else { return };
+                (index, Mail::Refused(&ticket))
+            }
+        };
+        if let Some(slot) = self.table.get_mut(index) {
+            slot.heard_ms = now.ms();
+            slot.readable = readable;
+        }
+        self.turn.output.bytes.extend_from_slice(&unsent);
+        if self.run(index, mail, false) == Next::Go {
+            self.keep_unread(index, reader, unread);
+        }
+        self.finish(index);
+        self.settle();
+    }
+}

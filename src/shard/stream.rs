@@ -1,0 +1,297 @@
+//! Serving one ready connection: its mailbox first, then what its client sent, then one write for everything that came
+//! of it. Each part has a budget; what is left goes to the back of the run queue.
+
+use std::io::{self, Read};
+
+use crate::{
+    shard::{
+        behaviour::{Behaviour, Cause, Mail, Payload},
+        core::Core,
+        execute::Next,
+        ledger::Drop,
+        output::Flushed,
+        table::Awake,
+    },
+    websocket::{Incoming, Reader, frame},
+};
+
+/// Output gathered before it is written even if the budget is not used up.
+const WRITE_AT: usize = 64 * 1024;
+
+impl<B: Behaviour> Core<B> {
+    /// Serves the connection in slot `index`, which was in the run queue.
+    pub(super) fn serve(&mut self, index: u32) {
+        let Some(slot) = self.table.get_mut(index) else { return };
+        slot.queued = false;
+        if slot.awake.is_none() {
+            self.spare.woken += 1;
+        }
+        self.flush(index);
+        if self.serve_mailbox(index) && self.serve_input(index) {
+            self.finish(index);
+        }
+    }
+
+    /// `false`: this connection needs nothing more in this round.
+    fn serve_mailbox(&mut self, index: u32) -> bool {
+        for _ in 0..self.options.budget {
+            let room = self.has_room(index);
+            let Some(slot) = self.table.get_mut(index) else { return false };
+            let held = slot.held;
+            let Some(awake) = &mut slot.awake else { return true };
+            let Some(waiting) = awake.mailbox.next(room && !held) else { return true };
+            let waited = (self.clock.micros() as u32).wrapping_sub(waiting.since);
+            self.stats.wait_seconds.observe(f64::from(waited) * 1e-6);
+            match self.run(index, Mail::Message(&waiting.message), !waiting.tried) {
+                Next::Go => {}
+                Next::Retry => {
+                    let class = B::class(&waiting.message);
+                    if let Some(slot) = self.table.get_mut(index) {
+                        let awake = slot.awake.get_or_insert_with(|| self.spare.take());
+                        awake.mailbox.retry(waiting, class);
+                    }
+                }
+                Next::Stop => return false,
+                Next::Move => {
+                    self.send_transfer(index, Reader::default(), Vec::new());
+                    return false;
+                }
+            }
+            if self.turn.output.len() >= WRITE_AT && !self.flush(index) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Handles client frames until the budget, the socket or the room for answers is used up. `false`: nothing more to do.
+    fn serve_input(&mut self, index: u32) -> bool {
+        let mut budget = self.options.budget;
+        while budget > 0 {
+            if !self.has_room(index) {
+                return true;
+            }
+            let Some(slot) = self.table.get_mut(index) else { return false };
+            if slot.held {
+                return true;
+            }
+            let (buffer, filled) = match &mut slot.awake {
+                Some(awake) if !awake.unread.is_empty() => {
+                    let unread = std::mem::take(&mut awake.unread);
+                    let filled = unread.len();
+                    (unread, filled)
+                }
+                _ => match self.read(index) {
+                    Input::Bytes(filled) => (std::mem::take(&mut self.scratch), filled),
+                    Input::Nothing => return true,
+                    Input::Lost => {
+                        self.lost(index, Cause::Cut);
+                        return false;
+                    }
+                },
+            };
+            if !self.serve_bytes(index, buffer, filled, &mut budget) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Handles the messages in `buffer[..filled]`; what the budget leaves is kept. `false`: nothing more to do.
+    fn serve_bytes(&mut self, index: u32, mut buffer: Vec<u8>, filled: usize, budget: &mut usize) -> bool {
+        let mut reader = Reader::default();
+        if let Some(slot) = self.table.get_mut(index) {
+            slot.heard_ms = self.now.ms();
+            if let Some(awake) = &mut slot.awake {
+                reader = std::mem::take(&mut awake.reader);
+            }
+        }
+        let largest = B::max_message(&self.settings);
+        let mut consumed = 0;
+        let next = loop {
+            let held = self.table.get(index).is_none_or(|slot| slot.held);
+            if *budget == 0 || held || !self.has_room(index) {
+                break Next::Go;
+            }
+            let next = match reader.next(&mut buffer[..filled], &mut consumed, largest) {
+                Ok(None) => break Next::Go,
+                Ok(Some(Incoming::Text(text))) => self.run(index, Mail::Frame(Payload::Text(text)), false),
+                Ok(Some(Incoming::Binary(bytes))) => self.run(index, Mail::Frame(Payload::Binary(bytes)), false),
+                Ok(Some(Incoming::Ping(payload))) => {
+                    frame::write_pong(&mut self.turn.output.bytes, payload);
+                    Next::Go
+                }
+                Ok(Some(Incoming::Pong(_))) => Next::Go,
+                Ok(Some(Incoming::Close(close))) => {
+                    frame::write_close(&mut self.turn.output.bytes, close);
+                    let code = close.map(|close| close.code);
+                    self.lost(index, Cause::ClientClosed(code));
+                    Next::Stop
+                }
+                Err(error) => {
+                    tracing::debug!(connection = ?self.table.id(index), %error, "closing on a broken frame");
+                    self.close(index, error.close());
+                    Next::Stop
+                }
+            };
+            *budget -= 1;
+            match next {
+                Next::Go | Next::Retry => {}
+                Next::Stop | Next::Move => break next,
+            }
+            if self.turn.output.len() >= WRITE_AT && !self.flush(index) {
+                break Next::Stop;
+            }
+        };
+        reader.release();
+        let rest = buffer[consumed..filled].to_vec();
+        if self.scratch.is_empty() {
+            self.scratch = buffer;
+        }
+        match next {
+            Next::Stop => false,
+            Next::Move => {
+                self.send_transfer(index, reader, rest);
+                false
+            }
+            Next::Go | Next::Retry => {
+                if !rest.is_empty() || !reader.is_idle() {
+                    let Some(slot) = self.table.get_mut(index) else { return false };
+                    let awake = slot.awake.get_or_insert_with(|| self.spare.take());
+                    awake.reader = reader;
+                    awake.unread = rest;
+                }
+                true
+            }
+        }
+    }
+
+    /// Room for more output: what waits for the socket is within `limits.outbox_bytes`.
+    fn has_room(&self, index: u32) -> bool {
+        let waiting = self.table.get(index).and_then(|slot| slot.awake.as_ref()).map_or(0, |awake| awake.outbox.len());
+        waiting < self.options.outbox_bytes
+    }
+
+    fn read(&mut self, index: u32) -> Input {
+        let Some(slot) = self.table.get_mut(index) else { return Input::Nothing };
+        if !slot.readable {
+            return Input::Nothing;
+        }
+        let Some(socket) = &mut slot.socket else { return Input::Nothing };
+        loop {
+            match socket.read(&mut self.scratch) {
+                Ok(0) => return Input::Lost,
+                Ok(filled) => {
+                    // A short read has emptied the socket: the next byte makes a new edge. Only after the peer's end
+                    // there is no new edge, so reads go on until they find it.
+                    if filled < self.scratch.len() && !slot.ended {
+                        slot.readable = false;
+                    }
+                    return Input::Bytes(filled);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    slot.readable = false;
+                    return Input::Nothing;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Input::Lost,
+            }
+        }
+    }
+
+    /// Writes what the turns since the last flush sent, behind what waits already. `false`: the socket is lost.
+    pub(super) fn flush(&mut self, index: u32) -> bool {
+        let Some(slot) = self.table.get_mut(index) else {
+            self.turn.output.clear();
+            return false;
+        };
+        let Some(socket) = &mut slot.socket else {
+            let undelivered = self.turn.output.events();
+            self.ledger.drop(Drop::Disconnected, undelivered);
+            self.turn.output.clear();
+            return true;
+        };
+        let output = &mut self.turn.output;
+        let (flushed, delivered) = match &mut slot.awake {
+            Some(awake) if !awake.outbox.is_empty() => {
+                awake.outbox.append(output);
+                awake.outbox.flush(socket)
+            }
+            _ if output.is_empty() => return true,
+            awake => {
+                let (flushed, delivered) = output.flush(socket);
+                if flushed != Flushed::All {
+                    awake.get_or_insert_with(|| self.spare.take()).outbox.append(output);
+                }
+                (flushed, delivered)
+            }
+        };
+        self.ledger.delivered += delivered;
+        if flushed == Flushed::Dead {
+            self.lost(index, Cause::Cut);
+            return false;
+        }
+        true
+    }
+
+    /// After its service: writes, then queues the connection again, or lets it sleep.
+    pub(super) fn finish(&mut self, index: u32) {
+        if !self.flush(index) {
+            return;
+        }
+        let room = self.has_room(index);
+        let Some(slot) = self.table.get_mut(index) else { return };
+        let open = room && !slot.held;
+        let Some(awake) = &mut slot.awake else {
+            if slot.readable && open && slot.socket.is_some() {
+                self.queue.push(index, &mut slot.queued);
+            }
+            return;
+        };
+        if slot.overflowed && !awake.mailbox.has_deliveries() {
+            slot.overflowed = false;
+            if let Some(id) = self.table.id(index) {
+                self.drained(id);
+            }
+            return self.finish(index);
+        }
+        let input = slot.socket.is_some() && (slot.readable || !awake.unread.is_empty());
+        if awake.mailbox.has_notices() || (open && (awake.mailbox.has_deliveries() || input)) {
+            self.queue.push(index, &mut slot.queued);
+        } else if awake.is_idle() {
+            self.sleep(index);
+        }
+    }
+
+    fn sleep(&mut self, index: u32) {
+        let Some(slot) = self.table.get_mut(index) else { return };
+        if let Some(awake) = slot.awake.take() {
+            self.spare.put(awake);
+        }
+        if let Some(record) = &slot.record {
+            let bytes = size_of_val(slot) + B::heap_bytes(record);
+            self.stats.record_bytes.observe(bytes as f64);
+        }
+    }
+
+    /// The socket ended from the other side, or died.
+    pub(super) fn lost(&mut self, index: u32, cause: Cause) {
+        self.detach(index, cause);
+    }
+}
+
+/// What a read brought.
+enum Input {
+    Bytes(usize),
+    Nothing,
+    Lost,
+}
+
+/// Empties everything that waited for a socket and returns how many events that were; notices stay.
+pub(super) fn drop_waiting<B: Behaviour>(awake: &mut Awake<B::Message>) -> u64 {
+    let events = awake.outbox.events() + awake.mailbox.drop_deliveries(B::class);
+    awake.outbox = Default::default();
+    awake.reader = Reader::default();
+    awake.unread = Vec::new();
+    events
+}

@@ -1,0 +1,232 @@
+//! The table of records: dense chunks of generation-tagged slots. A dormant connection is one slot here and its file
+//! descriptor, nothing else.
+//!
+//! The table owns slots and knows nothing of turns. A freed slot changes its tag, so an old id finds nothing.
+
+use std::net::TcpStream;
+
+use crate::{
+    id::ConnectionId,
+    shard::{mailbox::Mailbox, output::Output},
+    websocket::Reader,
+};
+
+const CHUNK_BITS: u32 = 10;
+const CHUNK: usize = 1 << CHUNK_BITS;
+
+/// One connection. Its size times a million is the server's memory: a test prints it and fails when it grows.
+pub(super) struct Slot<R, M> {
+    /// `None`: free.
+    pub(super) record: Option<R>,
+    /// Everything a connection needs only while something is going on.
+    pub(super) awake: Option<Box<Awake<M>>>,
+    /// `None`: parked.
+    pub(super) socket: Option<TcpStream>,
+    tag: u32,
+    /// 1, and one more after each crash.
+    pub(super) generation: u32,
+    /// When the client last proved life, or the socket was lost ([`crate::clock::Now::ms`]).
+    pub(super) heard_ms: u32,
+    /// In the run queue.
+    pub(super) queued: bool,
+    /// The socket may have bytes for us.
+    pub(super) readable: bool,
+    /// The client has ended its side of the socket.
+    pub(super) ended: bool,
+    /// Client frames and deliveries wait ([`super::Turn::hold`]).
+    pub(super) held: bool,
+    /// The mailbox has overflowed since it was last empty.
+    pub(super) overflowed: bool,
+}
+
+/// What a connection has while it is awake.
+pub(super) struct Awake<M> {
+    pub(super) mailbox: Mailbox<M>,
+    /// What the socket did not take yet.
+    pub(super) outbox: Output,
+    /// An unfinished frame or message.
+    pub(super) reader: Reader,
+    /// Bytes read and not yet looked at.
+    pub(super) unread: Vec<u8>,
+}
+
+impl<M> Default for Awake<M> {
+    fn default() -> Self {
+        Self {
+            mailbox: Mailbox::default(),
+            outbox: Output::default(),
+            reader: Reader::default(),
+            unread: Vec::new(),
+        }
+    }
+}
+
+impl<M> Awake<M> {
+    /// Nothing is kept for this connection: it may sleep.
+    pub(super) fn is_idle(&self) -> bool {
+        self.mailbox.is_empty() && self.outbox.is_empty() && self.reader.is_idle() && self.unread.is_empty()
+    }
+}
+
+impl<R, M> Slot<R, M> {
+    fn free(tag: u32) -> Self {
+        Self {
+            record: None,
+            awake: None,
+            socket: None,
+            tag,
+            generation: 1,
+            heard_ms: 0,
+            queued: false,
+            readable: false,
+            ended: false,
+            held: false,
+            overflowed: false,
+        }
+    }
+}
+
+/// See the module's text.
+pub(super) struct Table<R, M> {
+    shard: u16,
+    chunks: Vec<Box<[Slot<R, M>]>>,
+    free: Vec<u32>,
+    live: usize,
+    parked: usize,
+}
+
+impl<R, M> Table<R, M> {
+    pub(super) fn new(shard: u16) -> Self {
+        Self { shard, chunks: Vec::new(), free: Vec::new(), live: 0, parked: 0 }
+    }
+
+    /// Slots that exist, free ones included: the range the sweeper walks.
+    pub(super) fn span(&self) -> u32 {
+        (self.chunks.len() * CHUNK) as u32
+    }
+
+    /// Connections, parked ones included.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Connections without a socket.
+    pub(super) fn parked(&self) -> usize {
+        self.parked
+    }
+
+    /// Takes a slot for `record`; `None` when the shard holds as many as an id can name.
+    pub(super) fn insert(&mut self, record: R, socket: TcpStream, heard_ms: u32) -> Option<u32> {
+        if self.free.is_empty() {
+            let start = self.span();
+            if start as usize + CHUNK > ConnectionId::MAX_SLOTS {
+                return None;
+            }
+            self.chunks.push((0..CHUNK).map(|_| Slot::free(1)).collect());
+            self.free.extend((start..start + CHUNK as u32).rev());
+        }
+        let index = self.free.pop()?;
+        let slot = &mut self.chunks[index as usize >> CHUNK_BITS][index as usize & (CHUNK - 1)];
+        *slot = Slot { record: Some(record), socket: Some(socket), heard_ms, ..Slot::free(slot.tag) };
+        self.live += 1;
+        Some(index)
+    }
+
+    /// Frees a slot; what it held is returned for its last rites.
+    pub(super) fn remove(&mut self, index: u32) -> Option<Slot<R, M>> {
+        let slot = self.get_mut(index)?;
+        let next = Slot::free(slot.tag.wrapping_add(1) & 0x00ff_ffff);
+        let old = std::mem::replace(slot, next);
+        self.live -= 1;
+        if old.socket.is_none() {
+            self.parked -= 1;
+        }
+        self.free.push(index);
+        Some(old)
+    }
+
+    /// Takes the socket away: the connection is parked.
+    pub(super) fn detach(&mut self, index: u32) -> Option<TcpStream> {
+        let socket = self.get_mut(index)?.socket.take()?;
+        self.parked += 1;
+        Some(socket)
+    }
+
+    /// Gives a parked connection a socket.
+    pub(super) fn attach(&mut self, index: u32, socket: TcpStream) {
+        if let Some(slot) = self.get_mut(index)
+            && slot.socket.replace(socket).is_none()
+        {
+            self.parked -= 1;
+        }
+    }
+
+    /// A live slot.
+    pub(super) fn get(&self, index: u32) -> Option<&Slot<R, M>> {
+        let slot = self.chunks.get(index as usize >> CHUNK_BITS)?.get(index as usize & (CHUNK - 1))?;
+        slot.record.is_some().then_some(slot)
+    }
+
+    /// A live slot.
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Slot<R, M>> {
+        let slot = self.chunks.get_mut(index as usize >> CHUNK_BITS)?.get_mut(index as usize & (CHUNK - 1))?;
+        slot.record.is_some().then_some(slot)
+    }
+
+    /// The index of a connection that is still the one `id` was given to.
+    pub(super) fn find(&self, id: ConnectionId) -> Option<u32> {
+        let slot = self.get(id.index())?;
+        (id.shard() == self.shard && slot.tag == id.tag()).then_some(id.index())
+    }
+
+    /// The id of a live slot.
+    pub(super) fn id(&self, index: u32) -> Option<ConnectionId> {
+        self.get(index).map(|slot| ConnectionId::new(self.shard, index, slot.tag))
+    }
+
+    /// All live slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Slot<R, M>)> {
+        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        slots.enumerate().filter(|(_, slot)| slot.record.is_some()).map(|(index, slot)| (index as u32, slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn socket() -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        TcpStream::connect(listener.local_addr().expect("bound")).expect("connects")
+    }
+
+    #[test]
+    fn an_old_id_finds_nothing_after_the_slot_was_given_away() {
+        let mut table = Table::<u8, ()>::new(3);
+        let first = table.insert(1, socket(), 0).expect("room");
+        let id = table.id(first).expect("live");
+        assert_eq!(table.find(id), Some(first));
+        table.remove(first);
+        assert_eq!(table.find(id), None);
+        let second = table.insert(2, socket(), 0).expect("room");
+        assert_eq!(second, first, "a freed slot is used again");
+        assert_eq!(table.find(id), None);
+        assert_ne!(table.id(second), Some(id));
+    }
+
+    #[test]
+    fn parking_and_attaching_keep_the_count() {
+        let mut table = Table::<u8, ()>::new(0);
+        let index = table.insert(1, socket(), 0).expect("room");
+        let taken = table.detach(index).expect("attached");
+        assert_eq!((table.live(), table.parked()), (1, 1));
+        assert!(table.detach(index).is_none(), "a parked connection has no socket to take");
+        table.attach(index, taken);
+        assert_eq!((table.live(), table.parked()), (1, 0));
+        table.detach(index);
+        table.remove(index);
+        assert_eq!((table.live(), table.parked()), (0, 0));
+    }
+}

@@ -1,0 +1,34 @@
+//! Letters between shards, and the move of a socket from the connection that brought it to the record it resumes.
+
+use std::net::TcpStream;
+
+use crate::{
+    id::ConnectionId,
+    shard::behaviour::{Behaviour, Hub},
+    websocket::Reader,
+};
+
+/// What a shard's inbox holds.
+pub(super) enum Letter<B: Behaviour> {
+    /// For its hub.
+    Hub(<B::Hub as Hub<B>>::Letter),
+    /// A socket that comes to resume a record here.
+    Transfer(Box<Transfer<B>>),
+}
+
+/// A socket on its way, with everything that must not be lost on it.
+pub(super) struct Transfer<B: Behaviour> {
+    /// The record it asks for.
+    pub(super) to: ConnectionId,
+    /// Its claim.
+    pub(super) ticket: B::Ticket,
+    pub(super) socket: TcpStream,
+    /// An unfinished frame.
+    pub(super) reader: Reader,
+    /// Bytes read and not yet looked at.
+    pub(super) unread: Vec<u8>,
+    /// Bytes the socket did not take yet.
+    pub(super) unsent: Vec<u8>,
+    /// The socket may have more.
+    pub(super) readable: bool,
+}
