@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{error::Category, value::RawValue};
 
 use crate::protocol::{
+    depth,
     error::{ErrorCode, Fault},
     name::ChannelName,
     text::Text,
@@ -241,6 +242,7 @@ pub fn decode(json: &str) -> Result<Envelope<'_>, DecodeError> {
     }
     let head: Head<'_> = serde_json::from_str(json).map_err(|error| fail(None, json_fault(&error)))?;
     let id = head.id;
+    depth::check(json).map_err(|fault| fail(id, fault))?;
     let request = match head.op.0.as_ref() {
         "identify" => parse(json).map(Request::Identify),
         "heartbeat" => Ok(Request::Heartbeat),
