@@ -1,0 +1,20 @@
+//! Supervision: who may be started again after a crash, how often, and what is known of the crash. Knows actors and
+//! panics; nothing of sockets, frames or channels.
+//!
+//! Read in this order: `policy` and `budget` say how many restarts are allowed, `crash_report` and `catch` turn a panic
+//! into a value, `supervised` keeps an actix actor alive with them, `children` lists what is supervised, `fingerprint`
+//! groups crashes, `watchdog` sees what a catch cannot: a turn that never returns.
+//!
+//! For readers of OTP: a *child* has a name and a policy (`max_restarts` and `within` are intensity and period) and is
+//! *transient*: restarted after a crash, not after it stopped by itself. Strategy is one-for-one; who gives up tells
+//! [`Children`], and the node decides.
+
+mod budget;
+mod catch;
+mod crash_report;
+mod policy;
+
+pub use budget::{Budget, Verdict};
+pub use catch::{Guarded, catch, guard, install, take_last};
+pub use crash_report::CrashReport;
+pub use policy::{Backoff, Policy};
