@@ -11,10 +11,19 @@
 
 mod budget;
 mod catch;
+mod children;
 mod crash_report;
+mod exit;
+mod fingerprint;
 mod policy;
+mod supervised;
+mod watchdog;
 
 pub use budget::{Budget, Verdict};
 pub use catch::{Guarded, catch, guard, install, take_last};
+pub use children::{Child, ChildState, Children};
 pub use crash_report::CrashReport;
+pub use exit::Exit;
+pub use fingerprint::{Fingerprint, Fingerprints, Site};
 pub use policy::{Backoff, Policy};
+pub use watchdog::{Beat, Stall, Watchdog};
