@@ -82,12 +82,34 @@ impl Gateway {
     /// # Errors
     /// `overloaded` when the home's shard is behind, `unavailable` when the node is ending, or what the home says.
     pub async fn ask_home(&self, channel: Arc<Channel>, request: HomeRequest) -> Result<Answer, Fault> {
+        self.write_home(channel, request)?.wait().await
+    }
+
+    /// Sends a request to a channel's home without waiting for the answer: requests written in order are served in order.
+    ///
+    /// # Errors
+    /// `overloaded` when the home's shard is behind.
+    pub fn write_home(&self, channel: Arc<Channel>, request: HomeRequest) -> Result<Asked, Fault> {
         let (caller, answer) = tokio::sync::oneshot::channel();
         let home = channel.home;
         let letter = Letter::Home { channel, origin: Origin::Call(caller), request };
         let behind = |_| Fault::new(ErrorCode::Overloaded, "the node is behind, try again later");
         self.shards.write(home, letter).map_err(behind)?;
-        match answer.await {
+        Ok(Asked(answer))
+    }
+}
+
+/// A request on its way to a channel's home. Dropped, the request is served all the same.
+#[must_use]
+pub struct Asked(tokio::sync::oneshot::Receiver<Answer>);
+
+impl Asked {
+    /// The home's answer.
+    ///
+    /// # Errors
+    /// `unavailable` when the node is ending, or what the home says.
+    pub async fn wait(self) -> Result<Answer, Fault> {
+        match self.0.await {
             Ok(Answer::Failed(fault)) => Err(fault),
             Ok(answer) => Ok(answer),
             Err(_) => Err(Fault::new(ErrorCode::Unavailable, "the node is shutting down")),

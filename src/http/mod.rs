@@ -3,12 +3,19 @@
 //!
 //! Read `server.rs` (one listener for everything), `handshake.rs` (how a socket leaves HTTP), `routes.rs` (every path).
 
+mod api;
+mod auth;
+mod body;
 mod drain;
+mod error;
 mod gateway;
 mod handshake;
+mod openapi;
+mod pages;
+mod query;
 mod routes;
 mod server;
 
 pub use drain::drain;
-pub use gateway::{Gateway, Plan};
+pub use gateway::{Asked, Gateway, Plan};
 pub use server::{bind, serve};

@@ -185,7 +185,10 @@ impl<B: Behaviour> Handler<TakeCensus> for Shard<B> {
     type Result = MessageResult<TakeCensus>;
 
     fn handle(&mut self, _: TakeCensus, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.core.borrow().census())
+        let mut core = self.core.borrow_mut();
+        // Whoever counts now also reads the metrics now: both tell the same moment.
+        core.pour();
+        MessageResult(core.census())
     }
 }
 
@@ -204,8 +207,11 @@ impl<B: Behaviour> Handler<List> for Shard<B> {
 
     fn handle(&mut self, List { sort, limit }: List, _: &mut Self::Context) -> Self::Result {
         let core = self.core.borrow();
-        let mut ranked: Vec<_> =
-            core.table.iter().filter_map(|(index, slot)| Some((core.rank(slot, sort), core.table.id(index)?))).collect();
+        let mut ranked: Vec<_> = core
+            .table
+            .iter()
+            .filter_map(|(index, slot)| Some((core.rank(slot, sort), core.table.id(index)?)))
+            .collect();
         ranked.sort_unstable_by_key(|&(rank, id)| (std::cmp::Reverse(rank), id));
         ranked.truncate(limit);
         let view = |(_, id): (u64, ConnectionId)| core.table.get(id.index()).map(|slot| core.view(id, slot));

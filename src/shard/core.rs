@@ -233,6 +233,11 @@ impl<B: Behaviour> Core<B> {
             self.spare.clear();
         }
         self.stats.lag(late);
+        self.pour();
+    }
+
+    /// Brings the node's metrics up to date with this shard.
+    pub(super) fn pour(&mut self) {
         self.stats.wakes.inc_by(std::mem::take(&mut self.spare.woken));
         self.stats.pour(&self.ledger, self.jobs.in_flight());
     }

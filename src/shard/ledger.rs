@@ -83,7 +83,8 @@ impl Serialize for Ledger {
 
         impl Serialize for Dropped<'_> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_map(Drop::ALL.map(|reason| (reason.name(), self.0.dropped(reason))))
+                let dropped = Drop::ALL.map(|reason| (reason.name(), self.0.dropped(reason)));
+                serializer.collect_map(dropped.into_iter().filter(|(_, count)| *count > 0))
             }
         }
 

@@ -1,0 +1,139 @@
+//! `POST /v1/chaos`: faults on demand, where the configuration allows them. Says what would be right when a target is not.
+
+use actix_web::web::{Data, Json};
+use serde::Serialize;
+
+use crate::{
+    http::{
+        api::{
+            Answered, census,
+            chaos_request::{Aim, Order, Request},
+            connections,
+        },
+        body::Body,
+        error::ApiError,
+        gateway::Gateway,
+    },
+    shard::{Act, Action, CrashShard, Target},
+};
+
+/// How many actors it hit.
+#[derive(Serialize)]
+pub(crate) struct Hit {
+    hit: usize,
+}
+
+pub(crate) async fn inject(gateway: Data<Gateway>, body: Body) -> Answered<Hit> {
+    if !gateway.config.chaos.enabled {
+        let message = "chaos is off on this server; start it with `dormouse serve --set chaos.enabled=true`";
+        return Err(ApiError::not_found(message));
+    }
+    let request: Request = body.parse()?;
+    let order = request.order()?;
+    tracing::warn!(?order, "chaos");
+    let hit = match order {
+        Order::Connections(aim, action) => connections(&gateway, &aim, action).await?,
+        Order::Shards(count) => shards(&gateway, count).await?,
+        Order::Actor(name) => actor(&gateway, &name).await?,
+    };
+    Ok(Json(Hit { hit }))
+}
+
+async fn connections(gateway: &Gateway, aim: &Aim, action: Action) -> Result<usize, ApiError> {
+    match aim {
+        Aim::Connection(id) => connections::act(gateway, id, action).await,
+        Aim::User(user) => {
+            let act = || Act { target: Target::User(user.clone()), action };
+            Ok(gateway.shards.ask_all(act).await?.iter().sum())
+        }
+        Aim::Count(count) => some(gateway, |_| *count, action).await,
+        Aim::Fraction(fraction) => some(gateway, |attached| part(*fraction, attached), action).await,
+    }
+}
+
+/// Hits as many connections with a socket as `wanted` makes of their number, spread over the shards as they are.
+async fn some(gateway: &Gateway, wanted: impl Fn(usize) -> usize, action: Action) -> Result<usize, ApiError> {
+    let attached: Vec<usize> = census::take(gateway)
+        .await
+        .iter()
+        .map(|census| census.map_or(0, |census| census.awake + census.dormant))
+        .collect();
+    let count = wanted(attached.iter().sum());
+    let mut hit = 0;
+    for (shard, count) in shares(&attached, count, chance()).into_iter().enumerate() {
+        if count > 0 {
+            hit += gateway.shards.ask(shard as u16, Act { target: Target::Count(count), action }).await?;
+        }
+    }
+    Ok(hit)
+}
+
+/// Panics so many shards, beginning anywhere.
+async fn shards(gateway: &Gateway, count: usize) -> Result<usize, ApiError> {
+    let all = gateway.shards.count();
+    let first = chance() % all;
+    let count = count.min(all);
+    for nth in 0..count {
+        gateway.shards.ask(((first + nth) % all) as u16, CrashShard).await?;
+    }
+    Ok(count)
+}
+
+async fn actor(gateway: &Gateway, name: &str) -> Result<usize, ApiError> {
+    let unknown =
+        || ApiError::not_found(format!("there is no actor {name}; `actors` of /v1/node lists those there are"));
+    let shard = name.strip_prefix("shard-").and_then(|number| number.parse::<u16>().ok()).ok_or_else(unknown)?;
+    if usize::from(shard) >= gateway.shards.count() {
+        return Err(unknown());
+    }
+    gateway.shards.ask(shard, CrashShard).await?;
+    Ok(1)
+}
+
+/// That part of `attached`, at least one if there is one.
+fn part(fraction: f64, attached: usize) -> usize {
+    ((fraction * attached as f64).round() as usize).clamp(attached.min(1), attached)
+}
+
+/// A number nobody chose. Which actors an operator hits needs no better than zero when the system has none.
+fn chance() -> usize {
+    getrandom::u32().unwrap_or_default() as usize
+}
+
+/// Divides `count` in proportion to `attached`. Systematic sampling: with a `start` by chance no shard is preferred, and no
+/// share is larger than its shard.
+fn shares(attached: &[usize], count: usize, start: usize) -> Vec<usize> {
+    let total: usize = attached.iter().sum();
+    let count = count.min(total);
+    let offset = start % total.max(1);
+    let (mut before, mut taken) = (0, 0);
+    let share = |attached: &usize| {
+        before += attached;
+        let until = (before * count + offset).checked_div(total).unwrap_or(0);
+        until - std::mem::replace(&mut taken, until)
+    };
+    attached.iter().map(share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_part_is_never_nothing_unless_nobody_is_there() {
+        assert_eq!([part(0.1, 0), part(0.001, 10), part(0.25, 10), part(1.0, 10)], [0, 1, 3, 10]);
+    }
+
+    proptest! {
+        #[test]
+        fn shares_add_up_and_fit_their_shards(
+            attached in prop::collection::vec(0usize..50, 1..8), count in 0usize..300, start in 0usize..1000,
+        ) {
+            let shares = shares(&attached, count, start);
+            prop_assert_eq!(shares.iter().sum::<usize>(), count.min(attached.iter().sum()));
+            prop_assert!(shares.iter().zip(&attached).all(|(share, attached)| share <= attached));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `GET /v1/node`: the node at a glance, for operators and the dashboard.
+
+use actix_web::web::{Data, Json};
+use serde::Serialize;
+
+use crate::{
+    http::{
+        api::{Answered, census},
+        gateway::Gateway,
+    },
+    protocol::frame::VERSION,
+    shard::{Census, Ledger},
+};
+
+/// The answer.
+#[derive(Serialize)]
+pub(crate) struct Node {
+    node: String,
+    version: &'static str,
+    uptime_ms: u64,
+    ready: bool,
+    shards: Vec<Shard>,
+    connections: Connections,
+    /// Since the node started.
+    restarts: u64,
+    ledger: Ledger,
+    actors: Vec<Actor>,
+}
+
+#[derive(Serialize)]
+struct Shard {
+    shard: usize,
+    /// False: it is stuck in a turn, and its numbers are missing everywhere in this answer.
+    answers: bool,
+    awake: usize,
+    dormant: usize,
+    parked: usize,
+    /// Of the connections that live now.
+    restarts: u64,
+    outbox_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Connections {
+    /// With a socket: awake and dormant.
+    total: usize,
+    awake: usize,
+    dormant: usize,
+    parked: usize,
+}
+
+/// A supervised actor, as `panic_actor` names it.
+#[derive(Serialize)]
+struct Actor {
+    actor: String,
+}
+
+pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
+    let counted = census::take(&gateway).await;
+    let sum = census::sum(counted.iter().flatten());
+    Ok(Json(Node {
+        node: gateway.node.clone(),
+        version: VERSION,
+        uptime_ms: gateway.clock.elapsed().as_millis() as u64,
+        ready: gateway.is_ready(),
+        shards: counted.iter().enumerate().map(|(number, census)| shard(number, census.as_ref())).collect(),
+        connections: Connections {
+            total: sum.awake + sum.dormant,
+            awake: sum.awake,
+            dormant: sum.dormant,
+            parked: sum.parked,
+        },
+        restarts: gateway.metrics.restarts.get(),
+        ledger: sum.ledger,
+        actors: actors(&gateway),
+    }))
+}
+
+fn shard(shard: usize, census: Option<&Census>) -> Shard {
+    let counted = census.copied().unwrap_or_default();
+    Shard {
+        shard,
+        answers: census.is_some(),
+        awake: counted.awake,
+        dormant: counted.dormant,
+        parked: counted.parked,
+        restarts: counted.restarts,
+        outbox_bytes: counted.outbox_bytes,
+    }
+}
+
+/// Everything under supervision.
+fn actors(gateway: &Gateway) -> Vec<Actor> {
+    (0..gateway.shards.count()).map(|shard| Actor { actor: format!("shard-{shard}") }).collect()
+}
