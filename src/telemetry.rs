@@ -3,10 +3,29 @@
 //! Shards count in thread-local copies (see `shard/stats.rs`) and pour them in here a few times a second; gauges that
 //! describe tables are set when somebody asks. Nothing here decides anything.
 
+use std::io::IsTerminal;
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, Telemetry};
+
+/// Sends logs to standard error as the configuration asks; `RUST_LOG` is not read, the configuration is.
+///
+/// # Errors
+/// When the filter cannot be read, or logging was set up before.
+pub fn init_logs(telemetry: &Telemetry) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&telemetry.log)?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match telemetry.format {
+        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => logs.json().try_init(),
+    };
+    installed.map_err(|error| anyhow::anyhow!(error))
+}
 
 /// 1 µs … 4 s, ×4: turns and waits are micro- to milliseconds, stalls are seconds.
 const SECONDS: &[f64] =

@@ -1,2 +1,92 @@
-//! Load generator for Dormouse.
-fn main() {}
+//! Load generator and measurements for Dormouse. Each command starts a server for itself (or takes one with `--url`),
+//! does one thing to it, and prints one table; a command that checks promises exits with 1 when one is broken.
+//!
+//! From roof to ground: the measurements (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout`
+//! with `rounds` and `floor`, `echo`, `storm`) → `crowd`, `census`, `load` → `target`, `swarm`, `report` → `server`,
+//! `client`, `message`, `node` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
+
+mod burst;
+mod census;
+mod client;
+mod clock;
+mod comeback;
+mod crowd;
+mod density;
+mod dice;
+mod echo;
+mod fanout;
+mod floor;
+mod frame;
+mod histogram;
+mod idle;
+mod kernel;
+mod load;
+mod message;
+mod node;
+mod process;
+mod report;
+mod rounds;
+mod server;
+mod soak;
+mod storm;
+mod swarm;
+mod tally;
+mod target;
+mod witness;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Load generator and measurements for Dormouse
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    measurement: Measurement,
+}
+
+#[derive(Subcommand)]
+enum Measurement {
+    /// Memory and processor time of idle connections
+    Density(density::Options),
+    /// Crashes in a crowd, and what the others notice of them
+    Soak(soak::Options),
+    /// SIGKILL, restart, and the clients' way back
+    Comeback(comeback::Options),
+    /// One publisher, many subscribers, beside a raw send() loop
+    Fanout(fanout::Options),
+    /// Messages straight back from /v1/echo
+    Echo(echo::Options),
+    /// Connect, handshake, identify, subscribe, as fast as it goes
+    Storm(storm::Options),
+    /// The sending process of the floor under `fanout`
+    #[command(hide = true)]
+    RawSend(floor::SenderOptions),
+}
+
+fn main() -> ExitCode {
+    match run(&CommandLine::parse().measurement) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(measurement: &Measurement) -> Result<bool> {
+    // Clients are descriptors; the server raises its own limit.
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    match measurement {
+        Measurement::Density(options) => density::run(options),
+        Measurement::Soak(options) => soak::run(options),
+        Measurement::Comeback(options) => comeback::run(options),
+        Measurement::Fanout(options) => fanout::run(options),
+        Measurement::Echo(options) => echo::run(options),
+        Measurement::Storm(options) => storm::run(options),
+        Measurement::RawSend(options) => floor::send_raw(options),
+    }
+}

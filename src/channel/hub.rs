@@ -18,7 +18,7 @@ use crate::{
     channel::{
         directory::{Channel, Directory},
         home::{Event, Home, Since},
-        message::{Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Subscriber, Tag, Whisper},
+        message::{Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Tag, Whisper},
         overflow::Overflows,
         seat::Seat,
         shared_frame::SharedFrame,
@@ -53,6 +53,11 @@ pub struct ChannelHub {
     forgot_at: u32,
 }
 
+/// A behaviour whose connections speak with a [`ChannelHub`].
+pub trait Channeled: Behaviour<Message = Notice, Ask = Ask, Hub = ChannelHub> {}
+
+impl<B: Behaviour<Message = Notice, Ask = Ask, Hub = ChannelHub>> Channeled for B {}
+
 impl ChannelHub {
     /// The hub of one shard. `seed` decides its epochs.
     #[must_use]
@@ -75,7 +80,7 @@ impl ChannelHub {
     /// Sends a request to the channel's home, which may be here.
     fn to_home<B>(&mut self, channel: Arc<Channel>, origin: Origin, request: HomeRequest, post: &mut Post<'_, B>)
     where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         if channel.home == post.shard() {
             self.at_home(channel, origin, request, post);
@@ -87,7 +92,7 @@ impl ChannelHub {
     /// Serves a request to a channel that lives here.
     fn at_home<B>(&mut self, channel: Arc<Channel>, origin: Origin, request: HomeRequest, post: &mut Post<'_, B>)
     where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         let now = post.now();
         let home = self.homes.entry(Arc::clone(&channel)).or_insert_with(|| {
@@ -179,7 +184,7 @@ impl ChannelHub {
 
     fn answer<B>(&mut self, channel: Arc<Channel>, origin: Origin, answer: Answer, post: &mut Post<'_, B>)
     where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         match origin {
             Origin::Connection(to, tag) if to.shard() == post.shard() => self.arrive(channel, to, tag, answer, post),
@@ -199,7 +204,7 @@ impl ChannelHub {
         answer: Answer,
         post: &mut Post<'_, B>,
     ) where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         let Answer::Subscribed { mut catch_up, roster, subscriber } = answer else {
             post.tell(to, Notice::Answer { channel, tag, answer });
@@ -227,7 +232,7 @@ impl ChannelHub {
     /// Sends an event once to every shard with subscribers.
     fn broadcast<B>(&mut self, event: &Arc<Event>, subscribers: &[u32], post: &mut Post<'_, B>)
     where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         for (shard, _) in subscribers.iter().enumerate().filter(|&(_, &count)| count > 0) {
             if shard == usize::from(post.shard()) {
@@ -241,7 +246,7 @@ impl ChannelHub {
     /// Offers an event to every subscriber of this shard.
     fn deliver<B>(&mut self, event: &Arc<Event>, post: &mut Post<'_, B>)
     where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         let Some(seat) = self.seats.get_mut(&event.channel) else { return };
         seat.head = event.offset;
@@ -264,7 +269,7 @@ impl ChannelHub {
 
     fn whisper<B>(&mut self, whisper: &Arc<Whisper>, subscribers: &[u32], post: &mut Post<'_, B>)
     where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         for (shard, _) in subscribers.iter().enumerate().filter(|&(_, &count)| count > 0) {
             if shard == usize::from(post.shard()) {
@@ -277,7 +282,7 @@ impl ChannelHub {
 
     fn hear<B>(&mut self, whisper: &Arc<Whisper>, post: &mut Post<'_, B>)
     where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         let Some(seat) = self.seats.get(&whisper.channel) else { return };
         let shared = Rc::new(Arc::clone(whisper));
@@ -296,7 +301,7 @@ impl ChannelHub {
     /// Tells the home that one subscriber of this shard is gone.
     fn give_up_place<B>(&mut self, channel: Arc<Channel>, user: CompactString, post: &mut Post<'_, B>)
     where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         let request = HomeRequest::Unsubscribe { user, shard: post.shard() };
         self.to_home(channel, Origin::Nobody, request, post);
@@ -314,7 +319,7 @@ impl ChannelHub {
 
     fn tell_presence<B>(&mut self, post: &mut Post<'_, B>)
     where
-        B: Behaviour<Message = Notice, Hub = Self>,
+        B: Channeled,
     {
         for channel in std::mem::take(&mut self.restless) {
             let Some(home) = self.homes.get_mut(&channel) else { continue };
@@ -343,7 +348,7 @@ impl ChannelHub {
         });
     }
 
-    fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: bool, post: &Post<'_, impl Behaviour>) {
+    fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: bool, post: &Post<'_, impl Channeled>) {
         debug_assert_eq!(from.shard(), post.shard());
         self.overflows.take(from.index());
         for channel in channels {
@@ -356,7 +361,7 @@ impl ChannelHub {
     }
 }
 
-impl<B: Behaviour<Message = Notice, Ask = Ask, Hub = Self>> Hub<B> for ChannelHub {
+impl<B: Channeled> Hub<B> for ChannelHub {
     type Letter = Letter;
 
     fn ask(&mut self, from: ConnectionId, ask: Ask, post: &mut Post<'_, B>) {

@@ -63,4 +63,6 @@ pub struct Setting {
     pub written: String,
     /// Where.
     pub origin: Origin,
+    /// Whether that made a difference to the layers below.
+    pub changes: bool,
 }

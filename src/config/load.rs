@@ -187,9 +187,10 @@ impl Loader {
         // The rules let nothing pass that the types refuse (a test holds them to it); should they ever, it is told here.
         match Config::deserialize(table.clone()) {
             Ok(config) => {
+                let changes = config != self.config;
                 self.table = table;
                 self.config = config;
-                self.settings.push(Setting { key, written, origin });
+                self.settings.push(Setting { key, written, origin, changes });
             }
             Err(error) => self.refuse(origin, format!("{key}: {}", error.message())),
         }

@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use actix::{Actor, ActorContext as _, AsyncContext, Context, Supervised, WrapFuture};
+use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
 use tokio::sync::Notify;
 
 use crate::shard::{TICK, behaviour::Behaviour, core::Core};
@@ -47,11 +47,6 @@ impl<B: Behaviour> Shard<B> {
                 panic!("chaos: asked to panic in the shard");
             }
         }));
-    }
-
-    /// Ends the actor for good, at the end of the drain.
-    pub(super) fn stop(ctx: &mut Context<Self>) {
-        ctx.stop();
     }
 }
 

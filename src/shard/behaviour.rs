@@ -30,7 +30,7 @@ pub trait Behaviour: Actor<Context = Turn<Self>> {
     /// What a turn asks of its shard's hub.
     type Ask: 'static;
     /// What a job brings back.
-    type Done: 'static;
+    type Done: Send + 'static;
     /// What travels with a socket that is moved to another connection's record (resume).
     type Ticket: Send + 'static;
     /// Settings that all turns of a shard may read.
@@ -42,7 +42,7 @@ pub trait Behaviour: Actor<Context = Turn<Self>> {
     const LABELS: &'static [&'static str];
 
     /// The record of a connection whose handshake is done.
-    fn open(opening: Self::Opening, now: Now) -> Self::Record;
+    fn open(opening: &Self::Opening, now: Now) -> Self::Record;
     /// The actor for one turn.
     fn wake(record: Self::Record) -> Self;
     /// The record after it.
@@ -72,10 +72,9 @@ pub trait Behaviour: Actor<Context = Turn<Self>> {
 }
 
 /// One message for one turn. Borrowed and `Copy`: after a crash the same mail tells the next generation what hit it.
-#[derive(Debug)]
 pub enum Mail<'a, B: Behaviour> {
     /// The socket has just been opened.
-    Opened,
+    Opened(&'a B::Opening),
     /// The client sent a message.
     Frame(Payload<'a>),
     /// The hub says something.
@@ -118,7 +117,6 @@ impl<B: Behaviour> Copy for Mail<'_, B> {}
 pub use crate::protocol::encoding::Payload;
 
 /// What the new generation of an actor learns about the old one's end.
-#[derive(Debug)]
 pub struct Crash<'a, B: Behaviour> {
     /// The mail the crashed turn was handling; `None` when even telling about it crashed.
     pub mail: Option<&'a Mail<'a, B>>,

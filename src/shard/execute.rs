@@ -213,7 +213,7 @@ impl<B: Behaviour> Core<B> {
 /// The word for a mail in logs and the watchdog's reports.
 fn kind<B: Behaviour>(mail: &Mail<'_, B>) -> &'static str {
     match mail {
-        Mail::Opened => "opened",
+        Mail::Opened(_) => "opened",
         Mail::Frame(_) => "frame",
         Mail::Message(_) => "message",
         Mail::Silence => "silence",

@@ -6,7 +6,7 @@
 use std::{
     io,
     net::TcpStream,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     time::Duration,
 };
 
@@ -101,17 +101,10 @@ impl Poller {
         Ok(taken == BATCH)
     }
 
-    /// The poller's own descriptor, registered with the current runtime. The poller must outlive it.
-    pub(super) fn watch(&self) -> io::Result<AsyncFd<PollerFd>> {
-        AsyncFd::with_interest(PollerFd(self.poll.as_raw_fd()), RuntimeInterest::READABLE)
-    }
-}
-
-/// The descriptor of a [`Poller`], which stays its owner.
-pub(super) struct PollerFd(RawFd);
-
-impl AsRawFd for PollerFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
+    /// A second handle of the poller's own descriptor, registered with the current runtime.
+    #[expect(deprecated, reason = "its successor is unsafe for descriptors that may be closed early; this one is owned")]
+    pub(super) fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let descriptor = self.poll.registry().as_fd().try_clone_to_owned()?;
+        AsyncFd::with_interest(descriptor, RuntimeInterest::READABLE)
     }
 }

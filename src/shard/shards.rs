@@ -37,15 +37,13 @@ use crate::{
 };
 
 /// What shards are started with.
-pub struct Plan<B: Behaviour> {
+pub struct Plan {
     /// One shard on each.
     pub arbiters: Vec<ArbiterHandle>,
     /// First part of the actors' names: `shard` makes `shard-0` …
     pub name: &'static str,
     /// Bounds and policies.
     pub options: Options,
-    /// What turns may read.
-    pub settings: Arc<B::Settings>,
     /// Shared by everything that shows times.
     pub clock: Clock,
     /// Where shards count.
@@ -81,11 +79,15 @@ impl<B: Behaviour> Clone for Shards<B> {
 }
 
 impl<B: Behaviour> Shards<B> {
-    /// Starts one shard on each arbiter; `hub` makes the companion of the shard with the given number, on its thread.
+    /// Starts one shard on each arbiter; all turns may read `settings`, `hub` makes the companion of the shard with the given number, on its thread.
     ///
     /// # Errors
     /// When the kernel gives no poller.
-    pub fn start(plan: Plan<B>, hub: impl Fn(u16) -> B::Hub + Clone + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        plan: Plan,
+        settings: Arc<B::Settings>,
+        hub: impl Fn(u16) -> B::Hub + Clone + Send + 'static,
+    ) -> io::Result<Self> {
         let mut pollers = Vec::new();
         let mut inboxes = Vec::new();
         for _ in &plan.arbiters {
@@ -101,7 +103,7 @@ impl<B: Behaviour> Shards<B> {
             let beat = plan.watchdog.watch(&name);
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(io::Error::other)?;
-            let (options, settings, metrics) = (plan.options.clone(), Arc::clone(&plan.settings), plan.metrics.clone());
+            let (options, settings, metrics) = (plan.options.clone(), Arc::clone(&settings), plan.metrics.clone());
             let (clock, sockets, peers_of) = (plan.clock, Arc::clone(&plan.sockets), Arc::clone(&peers));
             let (hub, inbox) = (hub.clone(), Arc::clone(&peers[number]));
             let make = move || {

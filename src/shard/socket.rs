@@ -34,13 +34,13 @@ impl<B: Behaviour> Core<B> {
         let Arrival { socket, response, unread, opening } = arrival;
         self.now = self.clock.now();
         let now = self.now;
-        let Ok(record) = supervision::catch(|| B::open(opening, now)) else {
+        let Ok(record) = supervision::catch(|| B::open(&opening, now)) else {
             tracing::error!("opening a connection crashed, its socket is closed");
             return self.sockets.closed();
         };
         let Some(index) = self.insert(record, socket) else { return };
         self.turn.output.bytes.extend_from_slice(&response);
-        if self.run(index, Mail::Opened, false) == Next::Go {
+        if self.run(index, Mail::Opened(&opening), false) == Next::Go {
             self.keep_unread(index, Reader::default(), unread);
         }
         self.finish(index);

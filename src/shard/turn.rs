@@ -14,7 +14,7 @@ use crate::{
     id::{ConnectionId, SessionSecret},
     protocol::{close::Close, encoding::Encoding},
     shard::{behaviour::Behaviour, output::Output},
-    websocket,
+    websocket::frame,
 };
 
 /// Waiting or blocking work that a turn asks for; its result comes back as [`super::Mail::Job`].
@@ -138,19 +138,19 @@ impl<B: Behaviour> Turn<B> {
         self.payload.clear();
         encoding.write(value, &mut self.payload);
         match encoding {
-            Encoding::Json => websocket::write_text(&mut self.output.bytes, &self.payload),
-            Encoding::Msgpack => websocket::write_binary(&mut self.output.bytes, &self.payload),
+            Encoding::Json => frame::write_text(&mut self.output.bytes, &self.payload),
+            Encoding::Msgpack => frame::write_binary(&mut self.output.bytes, &self.payload),
         }
     }
 
     /// Sends a text message to the own client.
     pub fn text(&mut self, text: &str) {
-        websocket::write_text(&mut self.output.bytes, text.as_bytes());
+        frame::write_text(&mut self.output.bytes, text.as_bytes());
     }
 
     /// Sends a binary message to the own client.
     pub fn binary(&mut self, bytes: &[u8]) {
-        websocket::write_binary(&mut self.output.bytes, bytes);
+        frame::write_binary(&mut self.output.bytes, bytes);
     }
 
     /// Sends a complete WebSocket frame that was encoded before and is shared by many; with `event`, the ledger counts it

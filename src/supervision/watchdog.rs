@@ -195,7 +195,7 @@ impl Shared {
         self.stalled_now.store(stuck, Relaxed);
         self.stalls.fetch_add(found.len() as u64, Relaxed);
         for Stall { shard, connection, kind, lasted } in &found {
-            tracing::warn!(%shard, %connection, message = %kind, ?lasted, "turn is stuck");
+            tracing::warn!(%shard, %connection, %kind, ?lasted, "turn is stuck");
         }
         found
     }

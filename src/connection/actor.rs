@@ -1,0 +1,239 @@
+//! The connection actor: an actix actor whose context is a turn, with one handler per message. It decides nothing; each
+//! handler calls the file of its noun.
+
+use actix::{Actor, Handler, Message};
+
+use crate::{
+    channel::{Ask, ChannelHub, Event, Gap, Notice, Whisper},
+    clock::Now,
+    connection::{
+        delivery, frame, identify,
+        lifecycle::{self, Restart},
+        record::{Phase, Record},
+        settings::Settings,
+    },
+    id::SessionSecret,
+    protocol::{
+        close::Close,
+        encoding::Encoding,
+        request::{Cursor, Status},
+    },
+    shard::{Behaviour, Cause, Class, Description, Fault, JobFailure, Life, Mail, Payload, Turn},
+    token::Claims,
+};
+
+/// One connection for one turn.
+pub struct ConnectionActor {
+    pub(crate) record: Record,
+}
+
+/// What the handshake learned.
+#[derive(Debug)]
+pub struct Opening {
+    /// The encoding agreed on; `None`: only unknown sub-protocols were offered.
+    pub encoding: Option<Encoding>,
+    /// `?token=` or `Authorization: Bearer`.
+    pub token: Option<String>,
+    /// `?subscribe=`.
+    pub subscribe: Vec<String>,
+}
+
+/// What a client that resumes brings to the record it resumes.
+#[derive(Debug)]
+pub struct Ticket {
+    pub(crate) secret: SessionSecret,
+    pub(crate) claims: Claims,
+    pub(crate) encoding: Encoding,
+    pub(crate) status: Option<Status>,
+    pub(crate) cursors: Vec<(String, Cursor)>,
+    pub(crate) subscribe: Vec<String>,
+}
+
+macro_rules! messages {
+    ($($(#[$doc:meta])* $name:ident $(<$life:lifetime>)? $(($($field:ty),*))?;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Message)]
+            #[rtype(result = "()")]
+            pub(crate) struct $name $(<$life>)? $(($(pub(crate) $field),*))?;
+        )*
+    };
+}
+
+messages! {
+    /// The client sent a frame.
+    ClientFrame<'a>(Payload<'a>);
+    /// A publication for this client.
+    Deliver<'a>(&'a Event);
+    /// A signal or presence frame for this client.
+    Pass<'a>(&'a Whisper);
+    /// Events will not come.
+    TellGap<'a>(&'a str, Gap);
+    /// A channel's home has answered.
+    Answered<'a>(&'a Notice);
+    /// The socket is open; what its handshake brought.
+    Opened<'a>(&'a Opening);
+    /// The deadline has passed.
+    Silent;
+    /// The socket is gone; the flag: something that waited for it was dropped.
+    Detached(Cause, bool);
+    /// A socket came to resume this record.
+    Claimed<'a>(&'a Ticket);
+    /// The record this socket came for is not there.
+    Refused<'a>(&'a Ticket);
+    /// The turn before crashed.
+    Restarted<'a>(Restart<'a>);
+    /// A job ended.
+    JobEnded<'a>(Result<&'a (), &'a JobFailure>);
+    /// The node leaves.
+    Leaving(u64);
+    /// An operator's fault.
+    Inject(Fault);
+}
+
+impl Actor for ConnectionActor {
+    type Context = Turn<Self>;
+}
+
+macro_rules! handlers {
+    ($($label:literal $pattern:pat = $message:ty => |$actor:ident, $turn:ident| $body:expr;)*) => {
+        $(
+            impl Handler<$message> for ConnectionActor {
+                type Result = ();
+
+                fn handle(&mut self, $pattern: $message, $turn: &mut Turn<Self>) {
+                    $turn.label(label($label));
+                    let $actor = &mut self.record;
+                    $body
+                }
+            }
+        )*
+    };
+}
+
+handlers! {
+    "frame" ClientFrame(payload) = ClientFrame<'_> => |record, turn| frame::receive(record, payload, turn);
+    "event" Deliver(event) = Deliver<'_> => |record, turn| delivery::event(record, event, turn);
+    "whisper" Pass(whisper) = Pass<'_> => |record, turn| delivery::whisper(record, whisper, turn);
+    "gap" TellGap(channel, gap) = TellGap<'_> => |record, turn| delivery::gap(record, channel, gap, turn);
+    "answer" Answered(notice) = Answered<'_> => |record, turn| delivery::answer(record, notice, turn);
+    "opened" Opened(opening) = Opened<'_> => |record, turn| lifecycle::opened(record, opening, turn);
+    "silence" Silent = Silent => |record, turn| lifecycle::silent(record, turn);
+    "detached" Detached(cause, undelivered) = Detached => |record, turn| lifecycle::detached(record, cause, undelivered, turn);
+    "claimed" Claimed(ticket) = Claimed<'_> => |record, turn| identify::claimed(record, ticket, turn);
+    "refused" Refused(ticket) = Refused<'_> => |record, turn| identify::refused(record, ticket, turn);
+    "restarted" Restarted(restart) = Restarted<'_> => |record, turn| lifecycle::restarted(record, restart, turn);
+    "job" JobEnded(_result) = JobEnded<'_> => |_record, turn| turn.label(label("job"));
+    "reconnect" Leaving(after_ms) = Leaving => |record, turn| lifecycle::leaving(record, after_ms, turn);
+    "fault" Inject(fault) = Inject => |_record, turn| lifecycle::fault(fault, turn);
+}
+
+/// The index of a label, found when the program is compiled.
+const fn label(name: &str) -> usize {
+    let mut at = 0;
+    while at < ConnectionActor::LABELS.len() {
+        let (known, name) = (ConnectionActor::LABELS[at].as_bytes(), name.as_bytes());
+        let mut same = known.len() == name.len();
+        let mut byte = 0;
+        while same && byte < name.len() {
+            same = known[byte] == name[byte];
+            byte += 1;
+        }
+        if same {
+            return at;
+        }
+        at += 1;
+    }
+    0
+}
+
+impl Behaviour for ConnectionActor {
+    type Opening = Opening;
+    type Record = Record;
+    type Message = Notice;
+    type Ask = Ask;
+    type Done = ();
+    type Ticket = Ticket;
+    type Settings = Settings;
+    type Hub = ChannelHub;
+
+    const LABELS: &'static [&'static str] = &[
+        "other", "frame", "event", "whisper", "gap", "answer", "opened", "silence", "detached", "claimed", "refused",
+        "restarted", "job", "reconnect", "fault",
+    ];
+
+    fn open(opening: &Opening, now: Now) -> Record {
+        Record::new(opening.encoding.unwrap_or_default(), now)
+    }
+
+    fn wake(record: Record) -> Self {
+        Self { record }
+    }
+
+    fn sleep(self) -> Record {
+        self.record
+    }
+
+    fn receive(&mut self, mail: Mail<'_, Self>, turn: &mut Turn<Self>) {
+        match mail {
+            Mail::Opened(opening) => self.handle(Opened(opening), turn),
+            Mail::Frame(payload) => self.handle(ClientFrame(payload), turn),
+            Mail::Message(Notice::Event(event)) => self.handle(Deliver(event), turn),
+            Mail::Message(Notice::Whisper(whisper)) => self.handle(Pass(whisper), turn),
+            Mail::Message(Notice::Gap { channel, gap }) => self.handle(TellGap(&channel.name, *gap), turn),
+            Mail::Message(notice @ Notice::Answer { .. }) => self.handle(Answered(notice), turn),
+            Mail::Silence => self.handle(Silent, turn),
+            Mail::Detached { cause, undelivered } => self.handle(Detached(cause, undelivered), turn),
+            Mail::Claimed(ticket) => self.handle(Claimed(ticket), turn),
+            Mail::Refused(ticket) => self.handle(Refused(ticket), turn),
+            Mail::Restarted(crash) => self.handle(Restarted(Restart::of(&crash)), turn),
+            Mail::Job(result) => self.handle(JobEnded(result), turn),
+            Mail::Reconnect { after_ms } => self.handle(Leaving(after_ms), turn),
+            Mail::Fault(fault) => self.handle(Inject(fault), turn),
+        }
+    }
+
+    fn deadline(record: &Record, settings: &Settings, life: Life) -> Option<u32> {
+        Some(lifecycle::deadline(record, settings, life))
+    }
+
+    fn admits(record: &Record, ticket: &Ticket) -> bool {
+        identify::admits(record, ticket)
+    }
+
+    fn refused(ticket: &Ticket, now: Now) -> Record {
+        Record::new(ticket.encoding, now)
+    }
+
+    fn farewell(record: &Record) -> Option<Ask> {
+        let user = record.identity.as_ref()?.user.clone();
+        Some(Ask::Farewell { channels: record.channels(), user })
+    }
+
+    fn leave(record: &Record) -> Close {
+        if record.phase == Phase::Unidentified { Close::GOING_AWAY } else { Close::DRAINING }
+    }
+
+    fn max_message(settings: &Settings) -> usize {
+        settings.max_frame_bytes
+    }
+
+    fn class(message: &Notice) -> Class {
+        match message {
+            Notice::Event(_) => Class::Event,
+            Notice::Whisper(_) | Notice::Gap { .. } => Class::Ephemeral,
+            Notice::Answer { .. } => Class::Notice,
+        }
+    }
+
+    fn heap_bytes(record: &Record) -> usize {
+        record.heap_bytes()
+    }
+
+    fn describe(record: &Record) -> Description {
+        Description {
+            user: record.identity.as_ref().map(|identity| identity.user.to_string()),
+            subscriptions: record.channels().iter().map(|channel| channel.name.to_string()).collect(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a connection passes on to its client: events, signals, presence, gaps, and the answers of channel homes.
+
+use std::sync::Arc;
+
+use crate::{
+    channel::{Answer, Ask, CatchUp, Channel, Event, Gap, Notice, Subscriber, Tag, Whisper},
+    connection::{
+        actor::ConnectionActor,
+        identify,
+        record::{Record, Subscription},
+    },
+    protocol::{
+        error::{ErrorCode, Fault},
+        frame::{Frame, Outcome, Roster, SubscriptionState},
+        request::RequestId,
+    },
+    shard::Turn,
+};
+
+type ConnectionTurn = Turn<ConnectionActor>;
+
+/// An event, unless the client has unsubscribed while it waited.
+pub(crate) fn event(record: &Record, event: &Event, turn: &mut ConnectionTurn) {
+    if record.is_subscribed(&event.channel) {
+        turn.frame(event.frame.bytes(record.encoding), true);
+    }
+}
+
+pub(crate) fn whisper(record: &Record, whisper: &Whisper, turn: &mut ConnectionTurn) {
+    if record.is_subscribed(&whisper.channel) {
+        turn.frame(whisper.frame.bytes(record.encoding), false);
+    }
+}
+
+pub(crate) fn gap(record: &Record, channel: &str, gap: Gap, turn: &mut ConnectionTurn) {
+    if record.subscription(channel).is_some() {
+        let Gap { from, to, reason } = gap;
+        turn.send(record.encoding, &Frame::Gap { channel, from, to, reason });
+    }
+}
+
+/// A channel's home has answered an earlier ask of this connection.
+pub(crate) fn answer(record: &mut Record, notice: &Notice, turn: &mut ConnectionTurn) {
+    let Notice::Answer { channel, tag, answer } = notice else { return };
+    match answer {
+        Answer::Subscribed { catch_up, roster, subscriber } => {
+            seat(record, channel, subscriber, turn);
+            match tag {
+                Tag::Welcome => identify::answered(record, Some(state(channel, catch_up)), turn),
+                Tag::Request(id) => {
+                    turn.release();
+                    reply_subscribed(record, *id, channel, catch_up, roster.as_ref(), turn);
+                }
+            }
+        }
+        Answer::Described(description) => {
+            let state = SubscriptionState {
+                channel: description.channel.clone(),
+                epoch: description.epoch,
+                offset: description.offset,
+                recovered: true,
+            };
+            identify::answered(record, Some(state), turn);
+        }
+        Answer::Published(published) => {
+            let outcome =
+                Outcome::Published { offset: published.offset, at: published.at, duplicate: published.duplicate };
+            reply(record, *tag, outcome, turn);
+        }
+        Answer::Roster(roster) => reply(record, *tag, Outcome::Roster(roster), turn),
+        Answer::Signalled => reply(record, *tag, Outcome::Done {}, turn),
+        Answer::Failed(fault) => failed(record, *tag, fault, turn),
+        Answer::History { .. } => {
+            let fault = Fault::new(ErrorCode::Internal, "an answer nobody asked for");
+            failed(record, *tag, &fault, turn);
+        }
+    }
+}
+
+/// The home has counted this connection in: the record says so too.
+fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Subscriber, turn: &mut ConnectionTurn) {
+    if let Some(identity) = record.identity_mut() {
+        match identity.subscriptions.iter_mut().find(|own| own.channel == *channel) {
+            Some(own) => own.watches = subscriber.watches,
+            None => identity
+                .subscriptions
+                .push(Subscription { channel: Arc::clone(channel), watches: subscriber.watches }),
+        }
+    }
+    if record.parked {
+        // The socket was lost while the home answered.
+        turn.ask(Ask::Pause { channels: vec![Arc::clone(channel)], undelivered: false });
+    }
+}
+
+fn state(channel: &Channel, catch_up: &CatchUp) -> SubscriptionState {
+    SubscriptionState {
+        channel: channel.name.to_string(),
+        epoch: catch_up.epoch,
+        offset: catch_up.head,
+        recovered: catch_up.recovered,
+    }
+}
+
+fn reply_subscribed(
+    record: &Record,
+    id: Option<RequestId>,
+    channel: &Channel,
+    catch_up: &CatchUp,
+    presence: Option<&Roster>,
+    turn: &mut ConnectionTurn,
+) {
+    let Some(id) = id else { return };
+    let &CatchUp { epoch, head, recovered, .. } = catch_up;
+    let outcome = Outcome::Subscribed { channel: &channel.name, epoch, offset: head, recovered, presence };
+    turn.send(record.encoding, &Frame::ok(id, outcome));
+}
+
+fn reply(record: &Record, tag: Tag, outcome: Outcome<'_>, turn: &mut ConnectionTurn) {
+    if let Tag::Request(Some(id)) = tag {
+        turn.send(record.encoding, &Frame::ok(id, outcome));
+    }
+}
+
+/// A home could not do it; whoever waited for it goes on.
+pub(crate) fn failed(record: &mut Record, tag: Tag, fault: &Fault, turn: &mut ConnectionTurn) {
+    match tag {
+        Tag::Welcome => {
+            turn.send(record.encoding, &Frame::failure(None, fault));
+            identify::answered(record, None, turn);
+        }
+        Tag::Request(id) => {
+            turn.release();
+            turn.send(record.encoding, &Frame::failure(id, fault));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Opening, silence, the loss of a socket, restarts and the end of a connection.
+
+use std::time::Duration;
+
+use crate::{
+    channel::{Ask, Event, Gap, Notice, Tag},
+    connection::{
+        actor::{ConnectionActor, Opening},
+        delivery, frame, identify,
+        record::{Phase, Record},
+        settings::Settings,
+    },
+    protocol::{
+        close::Close,
+        encoding::Payload,
+        error::{ErrorCode, Fault},
+        frame::{Frame, GapReason, VERSION},
+        request::{Identify, RequestId, peek_id},
+    },
+    shard::{self, Cause, Crash, Life, Mail, Turn, Work},
+};
+
+type ConnectionTurn = Turn<ConnectionActor>;
+
+/// The first turn: hello, and the handshake's wishes.
+pub(crate) fn opened(record: &mut Record, opening: &Opening, turn: &mut ConnectionTurn) {
+    let settings = turn.settings();
+    turn.send(
+        record.encoding,
+        &Frame::Hello {
+            heartbeat_ms: millis(settings.heartbeat),
+            identify_within_ms: millis(settings.identify_within),
+            max_frame_bytes: settings.max_frame_bytes,
+            node: &settings.node,
+            version: VERSION,
+        },
+    );
+    if opening.encoding.is_none() {
+        return turn.close(Close::BAD_ENCODING);
+    }
+    if let Some(token) = &opening.token {
+        let first = Identify { token: token.clone(), resume: None, cursors: None, status: None };
+        identify::identify(record, first, opening.subscribe.clone(), turn);
+    }
+}
+
+/// When this connection has been silent for too long.
+pub(crate) fn deadline(record: &Record, settings: &Settings, life: Life) -> u32 {
+    if !life.attached {
+        return life.heard_ms.wrapping_add(millis(settings.resume_window) as u32);
+    }
+    if record.phase == Phase::Unidentified {
+        return record.since_ms.wrapping_add(millis(settings.identify_within) as u32);
+    }
+    let silence = life.heard_ms.wrapping_add(2 * millis(settings.heartbeat) as u32);
+    if record.expires == 0 {
+        return silence;
+    }
+    // Days ahead are cut to what the tick can tell from the past; it is asked again long before.
+    let left_ms = (u64::from(record.expires) * 1000).saturating_sub(life.now.unix_ms).min(1 << 30);
+    let expiry = life.now.ms().wrapping_add(left_ms as u32);
+    let until = |due: u32| due.wrapping_sub(life.now.ms()) as i32;
+    if until(expiry) < until(silence) { expiry } else { silence }
+}
+
+/// The deadline has passed.
+pub(crate) fn silent(record: &Record, turn: &mut ConnectionTurn) {
+    if record.parked {
+        turn.end();
+    } else if record.phase == Phase::Unidentified {
+        turn.close(Close::NOT_IDENTIFIED);
+    } else if record.expires != 0 && u64::from(record.expires) * 1000 <= turn.now().unix_ms {
+        turn.close(Close::TOKEN_EXPIRED);
+    } else {
+        turn.close(Close::HEARTBEAT_TIMEOUT);
+    }
+}
+
+/// The socket is gone: park, unless there is no session or the client has said goodbye.
+pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: bool, turn: &mut ConnectionTurn) {
+    let goodbye = matches!(cause, Cause::ClientClosed(Some(1000 | 1001)));
+    if goodbye || record.phase == Phase::Unidentified {
+        return turn.end();
+    }
+    record.parked = true;
+    record.phase = Phase::Ready;
+    if record.identity.as_ref().is_some_and(|identity| identity.welcome.is_some())
+        && let Some(identity) = record.identity_mut()
+    {
+        identity.welcome = None;
+    }
+    turn.ask(Ask::Pause { channels: record.channels(), undelivered });
+}
+
+/// What the crashed turn was handling, as far as the next generation needs it.
+pub(crate) struct Restart<'a> {
+    mail: Option<Lost<'a>>,
+    retried: bool,
+    gave_up: bool,
+}
+
+enum Lost<'a> {
+    Frame(Payload<'a>),
+    Event(&'a Event),
+    Answer(Tag),
+    Other,
+}
+
+impl<'a> Restart<'a> {
+    pub(crate) fn of(crash: &Crash<'a, ConnectionActor>) -> Self {
+        let lost = |mail: &Mail<'a, ConnectionActor>| match *mail {
+            Mail::Frame(payload) => Lost::Frame(payload),
+            Mail::Message(Notice::Event(event)) => Lost::Event(event),
+            Mail::Message(Notice::Answer { tag, .. }) => Lost::Answer(*tag),
+            _ => Lost::Other,
+        };
+        Self { mail: crash.mail.map(lost), retried: crash.retried, gave_up: crash.gave_up }
+    }
+}
+
+/// The actor is back: whoever waited for the crashed turn is told.
+pub(crate) fn restarted(record: &mut Record, restart: Restart<'_>, turn: &mut ConnectionTurn) {
+    let Restart { mail, retried, gave_up } = restart;
+    let (mut request, mut lost) = (None, 0);
+    match mail {
+        Some(Lost::Frame(payload)) => {
+            request = frame::json(record.encoding, payload).ok().and_then(|json| peek_id(&json));
+            lost = u32::from(request.is_none());
+            crashed(record, request, turn);
+        }
+        // Nothing is consumed yet, it is tried once more.
+        _ if retried => {}
+        Some(Lost::Event(event)) => {
+            lost = 1;
+            let gap = Gap { from: event.offset, to: event.offset, reason: GapReason::Crash };
+            delivery::gap(record, &event.channel.name, gap, turn);
+        }
+        Some(Lost::Answer(Tag::Request(id))) => {
+            turn.release();
+            request = id;
+            lost = u32::from(id.is_none());
+            crashed(record, id, turn);
+        }
+        Some(Lost::Answer(Tag::Welcome)) => {
+            lost = 1;
+            identify::answered(record, None, turn);
+        }
+        Some(Lost::Other) | None => {}
+    }
+    if !gave_up {
+        let generation = turn.generation();
+        turn.send(record.encoding, &Frame::Restarted { generation, request, lost });
+    }
+}
+
+/// The one reply of a request whose turn crashed.
+fn crashed(record: &Record, request: Option<RequestId>, turn: &mut ConnectionTurn) {
+    if request.is_some() {
+        let fault = Fault::new(ErrorCode::Crashed, "the actor crashed while it served this request");
+        turn.send(record.encoding, &Frame::failure(request, &fault));
+    }
+}
+
+/// The node leaves.
+pub(crate) fn leaving(record: &Record, after_ms: u64, turn: &mut ConnectionTurn) {
+    turn.send(record.encoding, &Frame::Reconnect { after_ms, reason: "draining" });
+}
+
+/// Does what an operator or a chaos request asked for.
+pub(crate) fn fault(fault: shard::Fault, turn: &mut ConnectionTurn) {
+    match fault {
+        shard::Fault::Panic => panic(),
+        shard::Fault::Stall(time) => stall(time),
+        shard::Fault::PanicInJob => turn.job(JOB_DEADLINE, Work::Async(Box::pin(async { panic() }))),
+        shard::Fault::StallInJob(time) => turn.job(JOB_DEADLINE, Work::Blocking(Box::new(move || stall(time)))),
+        // Handled where records are unpacked.
+        shard::Fault::PanicInWake => {}
+    }
+}
+
+/// A chaos job that takes longer is cancelled.
+const JOB_DEADLINE: Duration = Duration::from_secs(5);
+
+#[expect(clippy::panic, reason = "somebody asked for it, with chaos enabled")]
+fn panic() {
+    panic!("chaos: asked to panic");
+}
+
+#[expect(clippy::disallowed_methods, reason = "blocking its thread is what a stall is")]
+fn stall(time: Duration) {
+    std::thread::sleep(time);
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}

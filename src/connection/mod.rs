@@ -1,0 +1,17 @@
+//! The gateway's actor: what a chat connection does with each message. One handler per message in `actor.rs`, the logic
+//! in the file of its noun, the state in `record.rs`. Everything here is pure: effects go into the [`Turn`](crate::shard::Turn).
+
+mod access;
+mod actor;
+mod delivery;
+mod frame;
+mod identify;
+mod lifecycle;
+mod rate;
+mod record;
+mod request;
+mod settings;
+
+pub use actor::{ConnectionActor, Opening, Ticket};
+pub use record::Record;
+pub use settings::Settings;

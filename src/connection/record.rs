@@ -1,0 +1,166 @@
+//! The whole state of one connection between turns. A million of these are the server's memory, so the inline part is
+//! small, and everything an unidentified connection lacks is behind one pointer that turns share until they change it.
+
+use std::{rc::Rc, sync::Arc};
+
+use compact_str::CompactString;
+use smallvec::SmallVec;
+
+use crate::{
+    channel::Channel,
+    clock::Now,
+    connection::rate::Rate,
+    id::SessionSecret,
+    protocol::{encoding::Encoding, frame::SubscriptionState, request::Status},
+};
+
+/// How far a connection has come.
+///
+/// ```text
+/// Unidentified ── identify ──▶ Welcoming ── all subscriptions answered ──▶ Ready
+///      │                           ▲                                         │
+///      │                           └──────────── resume, renewal ────────────┘
+///      └── 10 s, or the socket lost ──▶ freed         Ready ── socket lost ──▶ parked (Ready, no socket)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Said hello, waits for `identify`.
+    Unidentified,
+    /// Identified; `ready` waits for the answers of the channels it will list.
+    Welcoming,
+    /// In use.
+    Ready,
+}
+
+/// See the module's text.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub(crate) identity: Option<Rc<Identity>>,
+    pub(crate) publishes: Rate,
+    /// When the connection was opened (unidentified), or the minute of bad frames began ([`Now::ms`]).
+    pub(crate) since_ms: u32,
+    /// When the token's time is over, unix seconds; 0: never.
+    pub(crate) expires: u32,
+    /// Publishes refused in the minute of `since_ms`.
+    pub(crate) refused: u16,
+    /// Undecodable frames in that minute.
+    pub(crate) bad_frames: u16,
+    pub(crate) phase: Phase,
+    pub(crate) encoding: Encoding,
+    /// There is no socket.
+    pub(crate) parked: bool,
+}
+
+/// What an identified connection has.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) user: CompactString,
+    pub(crate) secret: SessionSecret,
+    /// The secret before; good until the client shows that it got the new one.
+    pub(crate) previous: Option<Box<SessionSecret>>,
+    /// Channel patterns of the token; `None`: all channels.
+    pub(crate) patterns: Option<Rc<[String]>>,
+    pub(crate) subscriptions: SmallVec<[Subscription; 1]>,
+    pub(crate) welcome: Option<Box<Welcome>>,
+    pub(crate) status: Status,
+}
+
+/// One subscription.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) channel: Arc<Channel>,
+    /// `presence` frames are wanted.
+    pub(crate) watches: bool,
+}
+
+/// A `ready` that waits for its channels.
+#[derive(Clone, Debug)]
+pub(crate) struct Welcome {
+    /// Channels in the order `ready` lists them.
+    pub(crate) order: Vec<CompactString>,
+    pub(crate) waiting: usize,
+    pub(crate) resumed: bool,
+    pub(crate) states: Vec<SubscriptionState>,
+}
+
+impl Record {
+    /// A fresh connection.
+    pub(crate) fn new(encoding: Encoding, now: Now) -> Self {
+        Self {
+            identity: None,
+            publishes: Rate::default(),
+            since_ms: now.ms(),
+            expires: 0,
+            refused: 0,
+            bad_frames: 0,
+            phase: Phase::Unidentified,
+            encoding,
+            parked: false,
+        }
+    }
+
+    /// The identity, for changing; copied first if another turn may still need the old one.
+    pub(crate) fn identity_mut(&mut self) -> Option<&mut Identity> {
+        self.identity.as_mut().map(Rc::make_mut)
+    }
+
+    pub(crate) fn subscription(&self, channel: &str) -> Option<&Subscription> {
+        let subscriptions = self.identity.as_ref().map(|identity| &identity.subscriptions)?;
+        subscriptions.iter().find(|subscription| *subscription.channel.name == *channel)
+    }
+
+    /// Whether events of `channel` are wanted; asked for every delivery, so pointers before names.
+    pub(crate) fn is_subscribed(&self, channel: &Arc<Channel>) -> bool {
+        self.identity.as_ref().is_some_and(|identity| {
+            identity.subscriptions.iter().any(|own| Arc::ptr_eq(&own.channel, channel) || own.channel == *channel)
+        })
+    }
+
+    pub(crate) fn channels(&self) -> Vec<Arc<Channel>> {
+        let subscriptions = self.identity.iter().flat_map(|identity| &identity.subscriptions);
+        subscriptions.map(|subscription| Arc::clone(&subscription.channel)).collect()
+    }
+
+    /// The minute in which bad frames and refusals are counted; a new one forgets them.
+    pub(crate) fn roll_minute(&mut self, now: Now) {
+        if now.ms_since(self.since_ms) >= 60_000 {
+            (self.since_ms, self.bad_frames, self.refused) = (now.ms(), 0, 0);
+        }
+    }
+
+    /// Bytes on the heap, by the sizes asked for.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let Some(identity) = &self.identity else { return 0 };
+        let counts = 2 * size_of::<usize>();
+        let user = if identity.user.is_heap_allocated() { identity.user.capacity() } else { 0 };
+        let subscriptions = if identity.subscriptions.spilled() {
+            identity.subscriptions.capacity() * size_of::<Subscription>()
+        } else {
+            0
+        };
+        counts + size_of::<Identity>() + user + subscriptions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn per_connection_structures_have_not_grown() {
+        println!("record {} bytes, identity {} bytes", size_of::<Record>(), size_of::<Identity>());
+        assert!(size_of::<Record>() <= 40, "{}", size_of::<Record>());
+        assert!(size_of::<Identity>() <= 112, "{}", size_of::<Identity>());
+    }
+
+    #[test]
+    fn a_new_minute_forgets_bad_frames() {
+        let at = |ms: u64| Now { micros: ms * 1000, unix_ms: ms };
+        let mut record = Record::new(Encoding::Json, at(0));
+        record.bad_frames = 9;
+        record.roll_minute(at(59_999));
+        assert_eq!(record.bad_frames, 9);
+        record.roll_minute(at(60_000));
+        assert_eq!(record.bad_frames, 0);
+    }
+}

@@ -1,0 +1,196 @@
+//! The requests of an identified client, one function per op. What a channel's home must decide is asked of the hub and
+//! answered later, in `delivery.rs`.
+
+use crate::{
+    channel::{Ask, HomeRequest, Publication, Since, Subscriber, Tag},
+    connection::{
+        access,
+        actor::ConnectionActor,
+        identify, lifecycle,
+        record::{Identity, Record},
+    },
+    id::SessionToken,
+    protocol::{
+        close::Close,
+        error::{ErrorCode, Fault},
+        frame::{Frame, Outcome},
+        request::{Chaos, ChaosFault, Publish, Request, RequestId, Signal, Status, Subscribe},
+    },
+    shard::{self, Turn},
+};
+
+type ConnectionTurn = Turn<ConnectionActor>;
+type Served = Result<(), Fault>;
+
+/// The longest idempotency key and signal kind.
+const MAX_WORD_BYTES: usize = 255;
+/// The longest stall a client may ask for.
+const MAX_STALL_MS: u64 = 60_000;
+
+/// Serves one request; a fault becomes its reply.
+pub(crate) fn serve(record: &mut Record, id: Option<RequestId>, request: Request<'_>, turn: &mut ConnectionTurn) {
+    let served = match request {
+        Request::Subscribe(subscribe) => self::subscribe(record, id, subscribe, turn),
+        Request::Unsubscribe(on) => unsubscribe(record, id, on.channel.as_str(), turn),
+        Request::Publish(publish) => self::publish(record, id, &publish, turn),
+        Request::Signal(signal) => self::signal(record, id, &signal, turn),
+        Request::Presence(on) => of_home(record, id, on.channel.as_str(), HomeRequest::Roster, turn),
+        Request::Status(set) => status(record, id, set.status, turn),
+        Request::Whoami => whoami(record, id, turn),
+        Request::Chaos(chaos) => self::chaos(record, id, &chaos, turn),
+        Request::Join(_) | Request::Leave(_) | Request::Ack(_) | Request::History(_) => {
+            Err(Fault::new(ErrorCode::Unavailable, "this node keeps no durable store yet"))
+        }
+        // Served before anything else.
+        Request::Identify(_) | Request::Heartbeat => Ok(()),
+    };
+    if let Err(fault) = served {
+        turn.send(record.encoding, &Frame::failure(id, &fault));
+    }
+}
+
+fn done(record: &Record, id: Option<RequestId>, outcome: Outcome<'_>, turn: &mut ConnectionTurn) {
+    if let Some(id) = id {
+        turn.send(record.encoding, &Frame::ok(id, outcome));
+    }
+}
+
+fn identity(record: &Record) -> Result<&Identity, Fault> {
+    record.identity.as_deref().ok_or_else(|| Fault::new(ErrorCode::NotIdentified, "identify first"))
+}
+
+fn of_home(
+    record: &Record,
+    id: Option<RequestId>,
+    channel: &str,
+    request: HomeRequest,
+    turn: &mut ConnectionTurn,
+) -> Served {
+    access::check(record, channel)?;
+    turn.ask(Ask::OfHome { channel: channel.into(), tag: Tag::Request(id), request });
+    Ok(())
+}
+
+fn subscribe(record: &Record, id: Option<RequestId>, subscribe: Subscribe<'_>, turn: &mut ConnectionTurn) -> Served {
+    let channel = subscribe.channel.as_str();
+    let identity = identity(record)?;
+    // Subscribing again keeps the place and replays what is asked for: after a fresh `ready` a client so adds `presence`.
+    let again = record.subscription(channel).is_some();
+    let most = turn.settings().subscriptions;
+    if !again && identity.subscriptions.len() >= most {
+        return Err(identify::too_many(most));
+    }
+    let since = match (subscribe.from, subscribe.last) {
+        (Some(cursor), _) => Since::Cursor { epoch: cursor.epoch.parse().ok(), offset: cursor.offset },
+        (None, Some(last)) => Since::Last(last),
+        (None, None) => Since::Head,
+    };
+    let subscriber = Subscriber {
+        user: identity.user.clone(),
+        status: identity.status,
+        watches: subscribe.presence.unwrap_or(false),
+        inherits: again,
+    };
+    of_home(record, id, channel, HomeRequest::Subscribe { subscriber, since }, turn)?;
+    // The next request may be about this channel: it waits for the answer.
+    turn.hold();
+    Ok(())
+}
+
+fn unsubscribe(record: &mut Record, id: Option<RequestId>, channel: &str, turn: &mut ConnectionTurn) -> Served {
+    let not_subscribed = || Fault::new(ErrorCode::NotFound, format!("not subscribed to {channel}"));
+    let identity = record.identity_mut().ok_or_else(not_subscribed)?;
+    let at = identity.subscriptions.iter().position(|own| *own.channel.name == *channel).ok_or_else(not_subscribed)?;
+    let subscription = identity.subscriptions.remove(at);
+    identity.subscriptions.shrink_to_fit();
+    let user = identity.user.clone();
+    turn.ask(Ask::Unsubscribe { channel: subscription.channel, user });
+    done(record, id, Outcome::Done {}, turn);
+    Ok(())
+}
+
+fn publish(record: &mut Record, id: Option<RequestId>, publish: &Publish<'_>, turn: &mut ConnectionTurn) -> Served {
+    let key = publish.key.as_ref().map(|key| &*key.0);
+    check_word("key", key.unwrap_or("-"))?;
+    access::check(record, publish.channel.as_str())?;
+    take_publish(record, turn)?;
+    let from = identity(record)?.user.clone();
+    let publication = Publication { from, data: publish.data.to_owned(), key: key.map(Into::into) };
+    of_home(record, id, publish.channel.as_str(), HomeRequest::Publish(publication), turn)
+}
+
+/// One publish or signal of the connection's share.
+fn take_publish(record: &mut Record, turn: &mut ConnectionTurn) -> Served {
+    let (now, settings) = (turn.now(), turn.settings());
+    let Err(wait) = record.publishes.take(settings.publish, now) else { return Ok(()) };
+    record.roll_minute(now);
+    record.refused = record.refused.saturating_add(1);
+    if u32::from(record.refused) > settings.most_refused {
+        turn.close(Close::RATE_LIMITED);
+    }
+    let after_ms = wait.as_micros().div_ceil(1000) as u64;
+    Err(Fault::new(ErrorCode::RateLimited, "publishing faster than this connection may").after_ms(after_ms))
+}
+
+fn signal(record: &mut Record, id: Option<RequestId>, signal: &Signal<'_>, turn: &mut ConnectionTurn) -> Served {
+    let channel = signal.channel.as_str();
+    check_word("kind", &signal.kind.0)?;
+    access::check(record, channel)?;
+    take_publish(record, turn)?;
+    let request = HomeRequest::Signal {
+        from: identity(record)?.user.clone(),
+        kind: (&*signal.kind.0).into(),
+        data: signal.data.map(ToOwned::to_owned),
+    };
+    of_home(record, id, channel, request, turn)
+}
+
+fn check_word(field: &str, word: &str) -> Served {
+    if word.is_empty() || word.len() > MAX_WORD_BYTES {
+        let message = format!("`{field}` has {} bytes, 1 to {MAX_WORD_BYTES} are allowed", word.len());
+        return Err(Fault::new(ErrorCode::BadRequest, message));
+    }
+    Ok(())
+}
+
+fn status(record: &mut Record, id: Option<RequestId>, status: Status, turn: &mut ConnectionTurn) -> Served {
+    let channels = record.channels();
+    if let Some(identity) = record.identity_mut() {
+        identity.status = status;
+        let user = identity.user.clone();
+        turn.ask(Ask::SetStatus { channels, user, status });
+    }
+    done(record, id, Outcome::Done {}, turn);
+    Ok(())
+}
+
+fn whoami(record: &Record, id: Option<RequestId>, turn: &mut ConnectionTurn) -> Served {
+    let identity = identity(record)?;
+    let connection = turn.connection();
+    let outcome = Outcome::Whoami {
+        user: &identity.user,
+        session: SessionToken { connection, secret: identity.secret }.to_string(),
+        connection,
+        generation: turn.generation(),
+        subscriptions: identity.subscriptions.iter().map(|own| &*own.channel.name).collect(),
+    };
+    done(record, id, outcome, turn);
+    Ok(())
+}
+
+fn chaos(record: &Record, id: Option<RequestId>, chaos: &Chaos, turn: &mut ConnectionTurn) -> Served {
+    if !turn.settings().chaos {
+        let message = "chaos is off on this server; start it with --set chaos.enabled=true";
+        return Err(Fault::new(ErrorCode::Forbidden, message));
+    }
+    let ms = chaos.ms.unwrap_or(1000).min(MAX_STALL_MS);
+    lifecycle::fault(
+        match chaos.fault {
+            ChaosFault::Panic => shard::Fault::Panic,
+            ChaosFault::Stall => shard::Fault::Stall(std::time::Duration::from_millis(ms)),
+        },
+        turn,
+    );
+    done(record, id, Outcome::Done {}, turn);
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What every HTTP handler may reach: the shards, the directory, the metrics and the settings. Made by `node`, shared by
+//! all workers.
+
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::{
+    channel::{Answer, Channel, Directory, HomeRequest, Letter, Origin},
+    clock::Clock,
+    config::Config,
+    connection::ConnectionActor,
+    echo::Echo,
+    protocol::error::{ErrorCode, Fault},
+    shard::{Shards, Sockets},
+    supervision::{Children, Watchdog},
+    telemetry::Metrics,
+};
+
+/// What a gateway is made of.
+pub struct Plan {
+    /// What the server was started with.
+    pub config: Config,
+    /// This node's opaque name.
+    pub node: String,
+    /// Started with the process.
+    pub clock: Clock,
+    /// The chat connections.
+    pub shards: Shards<ConnectionActor>,
+    /// `/v1/echo`, when enabled.
+    pub echo: Option<Shards<Echo>>,
+    /// Existing channels.
+    pub directory: Arc<Directory>,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// Places for sockets.
+    pub sockets: Arc<Sockets>,
+    /// Supervised actors.
+    pub children: Children,
+    /// Stalled turns.
+    pub watchdog: Watchdog,
+}
+
+/// See the module's text. Reads like the [`Plan`] it was made of.
+pub struct Gateway {
+    plan: Plan,
+    draining: AtomicBool,
+}
+
+impl Deref for Gateway {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+impl Gateway {
+    /// A gateway that accepts connections.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self { plan, draining: AtomicBool::new(false) }
+    }
+
+    /// The node accepts new connections.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// No new connections from now on.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks a channel's home.
+    ///
+    /// # Errors
+    /// `overloaded` when the home's shard is behind, `unavailable` when the node is ending, or what the home says.
+    pub async fn ask_home(&self, channel: Arc<Channel>, request: HomeRequest) -> Result<Answer, Fault> {
+        let (caller, answer) = tokio::sync::oneshot::channel();
+        let home = channel.home;
+        let letter = Letter::Home { channel, origin: Origin::Call(caller), request };
+        let behind = |_| Fault::new(ErrorCode::Overloaded, "the node is behind, try again later");
+        self.shards.write(home, letter).map_err(behind)?;
+        match answer.await {
+            Ok(Answer::Failed(fault)) => Err(fault),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(Fault::new(ErrorCode::Unavailable, "the node is shutting down")),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The WebSocket handshake, strict as RFC 6455 §4.2.1 wants it, and the way of its socket: out of actix-http, whose
+//! buffers and task are freed, and as a bare descriptor to a shard.
+//!
+//! Every upgrade request of the listener comes here, whatever its path, so what is no WebSocket is answered here too.
+
+use std::{net::TcpStream, sync::Arc};
+
+use actix_codec::Framed;
+use actix_http::{
+    HttpMessage as _, Request, Response, StatusCode,
+    body::BodySize,
+    h1::{self, Codec},
+    header::{self, HeaderMap},
+    ws::hash_key,
+};
+use actix_rt::net::TcpStream as RuntimeStream;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::SinkExt;
+
+use crate::{connection::Opening, http::gateway::Gateway, protocol::encoding::Encoding};
+
+/// A handshake that fails, as the client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum HandshakeError {
+    #[error("a WebSocket handshake is a GET request")]
+    Method,
+    #[error("only WebSocket upgrades are known here: send `Upgrade: websocket` and `Connection: Upgrade`")]
+    NotWebSocket,
+    #[error("this server speaks WebSocket version 13: send `Sec-WebSocket-Version: 13`")]
+    Version,
+    #[error("`Sec-WebSocket-Key` must be 16 bytes in base64")]
+    Key,
+    #[error("a WebSocket handshake needs a `Host` header")]
+    Host,
+    #[error("no WebSocket is served at this path; the gateway is at /v1/gateway")]
+    Path,
+    #[error("too many connections")]
+    Full,
+    #[error("this node is being drained")]
+    Draining,
+}
+
+impl HandshakeError {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
+            Self::Key | Self::Host => StatusCode::BAD_REQUEST,
+            Self::Path => StatusCode::NOT_FOUND,
+            Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Full => "too_many_connections",
+            Self::Draining => "draining",
+            _ => "bad_handshake",
+        }
+    }
+
+    fn response(self) -> (Response<()>, String) {
+        let mut response = Response::build(self.status());
+        response.insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"));
+        match self {
+            Self::NotWebSocket | Self::Version => {
+                response.insert_header((header::UPGRADE, "websocket"));
+                response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
+            }
+            Self::Full | Self::Draining => {
+                response.insert_header((header::RETRY_AFTER, "1"));
+            }
+            Self::Method => {
+                response.insert_header((header::ALLOW, "GET"));
+            }
+            _ => {}
+        }
+        response.force_close();
+        (response.finish().drop_body(), format!("{self}\n"))
+    }
+}
+
+/// Which behaviour serves the socket.
+enum Service {
+    Gateway(Opening),
+    Echo,
+}
+
+/// Takes an upgrade request with its socket.
+pub(super) async fn upgrade(
+    gateway: Arc<Gateway>,
+    request: Request,
+    framed: Framed<RuntimeStream, Codec>,
+) -> Result<(), actix_web::Error> {
+    match admit(&gateway, &request) {
+        Ok((service, accept)) => {
+            gateway.metrics.handshakes.with_label_values(&["accepted"]).inc();
+            if let Err(error) = hand_over(&gateway, service, &accept, framed).await {
+                tracing::debug!(%error, "a socket was lost between handshake and shard");
+                gateway.sockets.closed();
+            }
+        }
+        Err(refusal) => {
+            gateway.metrics.handshakes.with_label_values(&[refusal.label()]).inc();
+            refuse(refusal, framed).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether this request is a handshake we can take, and the lines that answer it. Takes a place for the socket.
+fn admit(gateway: &Gateway, request: &Request) -> Result<(Service, Vec<u8>), HandshakeError> {
+    let headers = request.headers();
+    let service = match request.path() {
+        "/v1/gateway" => Some(true),
+        "/v1/echo" if gateway.echo.is_some() => Some(false),
+        _ => None,
+    };
+    if request.method() != actix_http::Method::GET {
+        return Err(HandshakeError::Method);
+    }
+    if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade") {
+        return Err(HandshakeError::NotWebSocket);
+    }
+    let is_gateway = service.ok_or(HandshakeError::Path)?;
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(HandshakeError::Version);
+    }
+    if request.version() != actix_http::Version::HTTP_11 || !headers.contains_key(header::HOST) {
+        return Err(HandshakeError::Host);
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?;
+    if STANDARD.decode(key).is_ok_and(|key| key.len() != 16) || STANDARD.decode(key).is_err() {
+        return Err(HandshakeError::Key);
+    }
+    if !gateway.is_ready() {
+        return Err(HandshakeError::Draining);
+    }
+    if !gateway.sockets.admit(gateway.config.limits.max_connections) {
+        return Err(HandshakeError::Full);
+    }
+    let mut accept = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+        sec-websocket-accept: "
+        .to_vec();
+    accept.extend_from_slice(&hash_key(key.as_bytes()));
+    let service = if is_gateway {
+        let opening = opening(request);
+        if let Some(encoding) = opening.encoding.filter(|_| headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL)) {
+            accept.extend_from_slice(b"\r\nsec-websocket-protocol: ");
+            accept.extend_from_slice(encoding.subprotocol().as_bytes());
+        }
+        Service::Gateway(opening)
+    } else {
+        Service::Echo
+    };
+    accept.extend_from_slice(b"\r\n\r\n");
+    Ok((service, accept))
+}
+
+/// What the request says about the client.
+fn opening(request: &Request) -> Opening {
+    let query = request.uri().query().unwrap_or_default();
+    let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    let parameter = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let subscribe = parameter("subscribe").unwrap_or_default();
+    Opening {
+        encoding: encoding(request.headers()),
+        token: parameter("token").or_else(|| bearer(request.headers())),
+        subscribe: subscribe.split(',').filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect(),
+    }
+}
+
+/// The token of `Authorization: Bearer`.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// The first offered sub-protocol that is known; JSON when none is offered; `None` when only unknown ones are.
+fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    let mut offered = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .peekable();
+    if offered.peek().is_none() {
+        return Some(Encoding::Json);
+    }
+    offered.find_map(|name| Encoding::ALL.into_iter().find(|encoding| encoding.subprotocol() == name))
+}
+
+/// Whether one of the comma-separated values of `name` is `token`, whatever its case.
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+/// Frees everything HTTP about the connection and gives its bare socket to a shard.
+async fn hand_over(
+    gateway: &Gateway,
+    service: Service,
+    accept: &[u8],
+    framed: Framed<RuntimeStream, Codec>,
+) -> anyhow::Result<()> {
+    let parts = framed.into_parts();
+    let unread = parts.read_buf.to_vec();
+    let socket: TcpStream = parts.io.into_std()?;
+    socket.set_nodelay(true)?;
+    match (service, &gateway.echo) {
+        (Service::Gateway(opening), _) => gateway.shards.adopt(socket, accept.to_vec(), unread, opening).await?,
+        (Service::Echo, Some(echo)) => echo.adopt(socket, accept.to_vec(), unread, ()).await?,
+        (Service::Echo, None) => anyhow::bail!("echo is off"),
+    }
+    Ok(())
+}
+
+async fn refuse(refusal: HandshakeError, mut framed: Framed<RuntimeStream, Codec>) {
+    let (head, sentence) = refusal.response();
+    let message = h1::Message::Item((head, BodySize::Sized(sentence.len() as u64)));
+    let sent = async {
+        framed.send(message).await?;
+        framed.send(h1::Message::Chunk(Some(sentence.into()))).await?;
+        framed.send(h1::Message::Chunk(None)).await
+    };
+    if let Err(error) = sent.await {
+        tracing::debug!(%error, "a refused client did not wait for the answer");
+    }
+}

@@ -1,0 +1,167 @@
+//! The node: the one place that constructs and wires the concrete parts, starts them from the ground up and takes them
+//! down again.
+//!
+//! ```text
+//! node ─┬─ watchdog (thread)
+//!       ├─ shard-0 … shard-n (actix actors, one arbiter each) ── connections
+//!       ├─ echo-0 … echo-n, when enabled (on the same arbiters)
+//!       └─ http workers ── handshakes, API, pages
+//! ```
+
+use std::sync::Arc;
+
+use actix_rt::{Arbiter, System};
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    channel::{ChannelHub, Directory},
+    clock::Clock,
+    config::Config,
+    connection::{ConnectionActor, Settings},
+    echo::{EchoSettings, NoHub},
+    http::{self, Gateway},
+    id::ConnectionId,
+    shard::{self, Shards, Sockets},
+    supervision::{self, Children, Watchdog},
+    telemetry::{self, Metrics},
+};
+
+/// Runs a node until it is told to stop; returns after the drain.
+///
+/// # Errors
+/// When it cannot start: the address is taken, the kernel gives no poller, a metric is defined twice.
+pub fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::init_logs(&config.telemetry)?;
+    supervision::install();
+    let descriptors = raise_descriptor_limit();
+    System::new().block_on(run(config, descriptors))
+}
+
+async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
+    let listener = http::bind(&config.listen).with_context(|| format!("cannot listen on {}", config.listen.addr))?;
+    let address = listener.local_addr()?;
+    let (gateway, arbiters) = start(config)?;
+    let workers = gateway.shards.count();
+    let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
+    let serving = actix_rt::spawn(server);
+    let connections = gateway.config.limits.max_connections.min(connections_for(descriptors));
+    tracing::info!(addr = %address, node = gateway.node, shards = workers, descriptors, connections, "listening");
+    if gateway.config.chaos.enabled {
+        tracing::warn!("chaos is enabled: clients and operators may crash actors");
+    }
+    until_told_to_stop().await?;
+    tracing::info!(connections = gateway.sockets.open(), "draining");
+    gateway.begin_drain();
+    http::drain(&gateway).await;
+    handle.stop(false).await;
+    serving.await?.context("an http worker failed")?;
+    tracing::info!("stopped");
+    for arbiter in arbiters {
+        arbiter.stop();
+        if arbiter.join().is_err() {
+            tracing::error!("a shard's thread had panicked");
+        }
+    }
+    Ok(())
+}
+
+/// Constructs everything below HTTP.
+fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
+    let clock = Clock::start();
+    let metrics = Metrics::new()?;
+    let sockets = Arc::new(Sockets::default());
+    let children = Children::new(clock);
+    let watchdog = Watchdog::start(clock, config.limits.turn_warn, config.limits.turn_stall)
+        .context("cannot start the watchdog's thread")?;
+    let node = node_name()?;
+    let count = shard_count(&config);
+    let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
+    let directory = Arc::new(Directory::new(&config.channels, count as u16));
+    let settings = Arc::new(Settings::new(&config, node.clone()));
+    let plan = |name| shard::Plan {
+        name,
+        options: shard::Options::new(&config),
+        arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+        clock,
+        metrics: metrics.clone(),
+        sockets: Arc::clone(&sockets),
+        children: children.clone(),
+        watchdog: watchdog.clone(),
+    };
+    let hub = {
+        let (directory, metrics) = (Arc::clone(&directory), metrics.clone());
+        let interval = config.presence.interval.as_millis() as u32;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        move |shard: u16| {
+            let mut seed = seed;
+            seed[0] ^= shard as u8;
+            seed[1] ^= (shard >> 8) as u8;
+            ChannelHub::new(Arc::clone(&directory), metrics.clone(), interval, seed)
+        }
+    };
+    let shards = Shards::<ConnectionActor>::start(plan("shard"), settings, hub)?;
+    let echo = config
+        .echo
+        .enabled
+        .then(|| {
+            let settings = EchoSettings { max_message_bytes: config.limits.max_frame_bytes.max(ECHO_MESSAGE_BYTES) };
+            Shards::start(plan("echo"), Arc::new(settings), |_| NoHub)
+        })
+        .transpose()?;
+    let gateway =
+        Gateway::new(http::Plan { config, node, clock, shards, echo, directory, metrics, sockets, children, watchdog });
+    Ok((Arc::new(gateway), arbiters))
+}
+
+/// A fresh opaque name: two lives of one server are two nodes.
+fn node_name() -> anyhow::Result<String> {
+    let mut name = [0; 6];
+    getrandom::fill(&mut name)?;
+    Ok(format!("n{}", name.map(|byte| format!("{byte:02x}")).concat()))
+}
+
+fn shard_count(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = if config.shards.count == 0 { cores } else { config.shards.count };
+    count.min(ConnectionId::MAX_SHARDS)
+}
+
+/// Conformance suites send messages of 16 MiB.
+const ECHO_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Descriptors that are not sockets of clients: listener, pollers, store, logs, and some for the HTTP side.
+const RESERVED_DESCRIPTORS: u64 = 128;
+
+/// Raises the soft limit to the hard one; returns what there is now.
+fn raise_descriptor_limit() -> u64 {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => limit,
+        Err(error) => {
+            let soft = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
+            tracing::warn!(%error, limit = soft, "cannot raise the descriptor limit");
+            soft
+        }
+    }
+}
+
+fn connections_for(descriptors: u64) -> usize {
+    usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX)
+}
+
+/// SIGTERM and SIGINT end the node; SIGHUP says what a reload can do.
+async fn until_told_to_stop() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => {
+                tracing::warn!("nothing can be reloaded in this version; restart to change the configuration");
+            }
+        }
+    }
+}

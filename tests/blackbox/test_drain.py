@@ -1,0 +1,72 @@
+"""The process's end and return: SIGTERM drains, SIGKILL loses nothing silently, the same port comes back."""
+
+import time
+
+import pytest
+from client import channel_names, cursor, fresh
+
+
+def test_sigterm_with_nobody_connected_ends_at_once(start):
+    server = start()
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 5
+
+
+def test_sigterm_tells_clients_to_come_back_then_closes_4003(start, join, dial, enc):
+    server = start()
+    clients = [join(server, enc=enc) for _ in range(5)]
+    stranger = dial(server, enc)
+    stranger.take("hello")
+    server.terminate()
+    for one in clients:
+        reconnect = one.take("reconnect", 15)
+        assert isinstance(reconnect["after_ms"], int) and reconnect["after_ms"] >= 0
+        assert isinstance(reconnect["reason"], str) and reconnect["reason"]
+        assert one.closed(15) == (4003, "draining")
+    assert stranger.closed(15) == (1001, "going_away")
+    server.stop()
+
+
+def test_a_drain_ends_within_its_deadline_though_nobody_reads(start, join):
+    server = start({"listen.drain": "2s"})
+    clients = [join(server) for _ in range(3)]
+    server.terminate()
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 10
+    assert all(one.closed()[0] in (4003, 1006) for one in clients)
+
+
+def test_a_draining_server_is_not_ready(start, join):
+    server = start({"listen.drain": "3s"})
+    join(server)
+    server.terminate()
+    try:
+        assert server.http.get("/health/ready").status_code == 503
+    except Exception:  # noqa: BLE001 - it may have stopped listening, which balancers read the same way
+        pass
+
+
+@pytest.mark.parametrize("namespace", ["room:", "chat:", "live:"])
+def test_after_a_sigkill_clients_come_back_and_no_loss_is_silent(start, join, enc, namespace):
+    first = start()
+    one = join(first, enc=enc)
+    channel = fresh(namespace)
+    at = cursor(one.subscribe(channel))
+    offsets = [one.publish(channel, n)["offset"] for n in range(5)]
+    first.kill()
+    assert one.closed()[0] == 1006
+    second = start(listen=f"127.0.0.1:{first.port}")
+    assert second.port == first.port
+    back = join(second, one.user, enc, resume=one.ready["session"], cursors={channel: at})
+    (found,) = back.ready["subscriptions"]
+    assert found["channel"] == channel
+    if found["recovered"]:
+        assert found["epoch"] == at["epoch"], "only what is on disk can be recovered"
+        assert [event["offset"] for event in back.events(channel, 5)] == offsets
+    else:
+        assert back.take("gap", channel=channel)["channel"] == channel
+    back.publish(channel, "again")
+    assert back.take("event", channel=channel, data="again")
+    assert channel_names(back.whoami()["subscriptions"]) == {channel}
