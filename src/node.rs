@@ -23,7 +23,7 @@ use crate::{
     http::{self, Gateway},
     id::ConnectionId,
     shard::{self, Shards, Sockets},
-    supervision::{Children, Watchdog},
+    supervision::{self, Children, Watchdog},
     telemetry::{self, Metrics},
 };
 
@@ -32,6 +32,7 @@ use crate::{
 /// # Errors
 /// When it cannot start: the address is taken, the kernel gives no poller, a metric is defined twice.
 pub fn serve(config: Config) -> anyhow::Result<()> {
+    supervision::install();
     telemetry::init_logs(&config.telemetry)?;
     let descriptors = raise_descriptor_limit();
     System::new().block_on(run(config, descriptors))
@@ -70,8 +71,8 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     let clock = Clock::start();
     let metrics = Metrics::new()?;
     let sockets = Arc::new(Sockets::default());
-    let children = Children::default();
-    let watchdog = Watchdog::start(config.limits.turn_stall, clock);
+    let children = Children::new(clock);
+    let watchdog = Watchdog::start(clock, config.limits.turn_warn, config.limits.turn_stall)?;
     let node = node_name()?;
     let count = shard_count(&config);
     let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();

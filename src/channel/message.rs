@@ -76,6 +76,18 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// The one channel it is about, if it is about one.
+    #[must_use]
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            Self::OfHome { channel, .. } => Some(channel),
+            Self::Unsubscribe { channel, .. } | Self::Resume { channel, .. } => Some(&channel.name),
+            Self::Pause { .. } | Self::SetStatus { .. } | Self::Farewell { .. } => None,
+        }
+    }
+}
+
 /// Who subscribes, and how.
 #[derive(Clone, Debug)]
 pub struct Subscriber {

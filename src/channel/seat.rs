@@ -24,6 +24,8 @@ impl Seat {
         self.members.insert(index);
         if watches {
             self.watchers.insert(index);
+        } else {
+            self.watchers.remove(index);
         }
     }
 

@@ -79,10 +79,13 @@ pub(crate) fn answer(record: &mut Record, notice: &Notice, turn: &mut Connection
 
 /// The home has counted this connection in: the record says so too.
 fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Subscriber, turn: &mut ConnectionTurn) {
-    if record.subscription(&channel.name).is_none()
-        && let Some(identity) = record.identity_mut()
-    {
-        identity.subscriptions.push(Subscription { channel: Arc::clone(channel), watches: subscriber.watches });
+    if let Some(identity) = record.identity_mut() {
+        match identity.subscriptions.iter_mut().find(|own| own.channel == *channel) {
+            Some(own) => own.watches = subscriber.watches,
+            None => identity
+                .subscriptions
+                .push(Subscription { channel: Arc::clone(channel), watches: subscriber.watches }),
+        }
     }
     if record.parked {
         // The socket was lost while the home answered.

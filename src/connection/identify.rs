@@ -1,12 +1,12 @@
 //! `identify`: who the client is, and the way to `ready`: fresh, resumed on the record of an earlier connection, or a
 //! renewed token. Until every channel has answered, frames and deliveries are held back, so that `ready` comes first.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use smallvec::SmallVec;
 
 use crate::{
-    channel::{Ask, HomeRequest, Since, Subscriber, Tag},
+    channel::{Ask, Channel, HomeRequest, Since, Subscriber, Tag},
     connection::{
         access,
         actor::{ConnectionActor, Ticket},
@@ -76,11 +76,10 @@ pub(crate) fn renew(record: &mut Record, id: Option<RequestId>, renewal: &Identi
     }
     set_claims(record, &claims);
     let tag = Tag::Welcome;
-    let known: Vec<_> = record.channels();
-    welcome(record, known.len(), true, turn);
-    for channel in known {
-        turn.ask(Ask::OfHome { channel: (&*channel.name).into(), tag, request: HomeRequest::Describe });
-    }
+    let describe =
+        |channel: Arc<Channel>| Ask::OfHome { channel: (&*channel.name).into(), tag, request: HomeRequest::Describe };
+    let asks = record.channels().into_iter().map(describe).collect();
+    welcome(record, asks, true, turn);
 }
 
 /// Whether a client with `ticket` may go on with the session of `record`.
@@ -126,10 +125,7 @@ pub(crate) fn claimed(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
     let wanted: Vec<&str> =
         ticket.subscribe.iter().map(String::as_str).filter(|name| record.subscription(name).is_none()).collect();
     let fresh = subscriptions(record, &cursors, &wanted, turn);
-    welcome(record, resumed.len() + fresh.len(), true, turn);
-    for ask in resumed.into_iter().chain(fresh) {
-        turn.ask(ask);
-    }
+    welcome(record, resumed.into_iter().chain(fresh).collect(), true, turn);
 }
 
 /// The session asked for is not there: a fresh one begins, and the cursors count all the same.
@@ -154,10 +150,7 @@ fn begin(record: &mut Record, claims: &Claims, wishes: &Wishes, turn: &mut Conne
     let cursors = wishes.cursors.iter().map(|(channel, cursor)| (channel.as_str(), cursor)).collect();
     let wanted: Vec<&str> = wishes.subscribe.iter().map(String::as_str).collect();
     let asks = subscriptions(record, &cursors, &wanted, turn);
-    welcome(record, asks.len(), false, turn);
-    for ask in asks {
-        turn.ask(ask);
-    }
+    welcome(record, asks, false, turn);
 }
 
 fn set_claims(record: &mut Record, claims: &Claims) {
@@ -220,12 +213,17 @@ pub(crate) fn too_many(most: usize) -> Fault {
     Fault::new(ErrorCode::TooLarge, format!("a connection has at most {most} subscriptions"))
 }
 
-/// Holds everything back until `waiting` channels have answered.
-fn welcome(record: &mut Record, waiting: usize, resumed: bool, turn: &mut ConnectionTurn) {
+/// Asks, and holds everything back until all channels asked have answered.
+fn welcome(record: &mut Record, asks: Vec<Ask>, resumed: bool, turn: &mut ConnectionTurn) {
     record.phase = Phase::Welcoming;
     turn.hold();
+    let waiting = asks.len();
+    let order = asks.iter().filter_map(Ask::channel).map(Into::into).collect();
     if let Some(identity) = record.identity_mut() {
-        identity.welcome = Some(Box::new(Welcome { waiting, resumed, states: Vec::new() }));
+        identity.welcome = Some(Box::new(Welcome { order, waiting, resumed, states: Vec::new() }));
+    }
+    for ask in asks {
+        turn.ask(ask);
     }
     if waiting == 0 {
         ready(record, turn);
@@ -249,7 +247,9 @@ fn ready(record: &mut Record, turn: &mut ConnectionTurn) {
     let secret = turn.secret();
     let encoding = record.encoding;
     let Some(identity) = record.identity_mut() else { return };
-    let Some(welcome) = identity.welcome.take() else { return };
+    let Some(mut welcome) = identity.welcome.take() else { return };
+    let order = &welcome.order;
+    welcome.states.sort_by_key(|state| order.iter().position(|name| *name == state.channel));
     if !welcome.resumed || identity.previous.is_none() {
         // A renewal on a live connection: the client still holds the token before until it reads this.
         identity.previous = welcome.resumed.then(|| Box::new(identity.secret));

@@ -12,7 +12,7 @@ use crate::{
     },
     protocol::{
         close::Close,
-        encoding::{Encoding, Payload},
+        encoding::Payload,
         error::{ErrorCode, Fault},
         frame::{Frame, GapReason, VERSION},
         request::{Identify, RequestId, peek_id},
@@ -36,12 +36,6 @@ pub(crate) fn opened(record: &mut Record, opening: &Opening, turn: &mut Connecti
         },
     );
     if opening.encoding.is_none() {
-        let [json, msgpack] = Encoding::ALL.map(Encoding::subprotocol);
-        let fault = Fault::new(
-            ErrorCode::BadRequest,
-            format!("none of the offered sub-protocols is known; offer {json} or {msgpack}"),
-        );
-        turn.send(record.encoding, &Frame::failure(None, &fault));
         return turn.close(Close::BAD_ENCODING);
     }
     if let Some(token) = &opening.token {

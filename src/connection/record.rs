@@ -76,6 +76,8 @@ pub(crate) struct Subscription {
 /// A `ready` that waits for its channels.
 #[derive(Clone, Debug)]
 pub(crate) struct Welcome {
+    /// Channels in the order `ready` lists them.
+    pub(crate) order: Vec<CompactString>,
     pub(crate) waiting: usize,
     pub(crate) resumed: bool,
     pub(crate) states: Vec<SubscriptionState>,

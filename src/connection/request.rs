@@ -74,11 +74,10 @@ fn of_home(
 fn subscribe(record: &Record, id: Option<RequestId>, subscribe: Subscribe<'_>, turn: &mut ConnectionTurn) -> Served {
     let channel = subscribe.channel.as_str();
     let identity = identity(record)?;
-    if record.subscription(channel).is_some() {
-        return Err(Fault::new(ErrorCode::BadRequest, format!("already subscribed to {channel}")));
-    }
+    // Subscribing again keeps the place and replays what is asked for: after a fresh `ready` a client so adds `presence`.
+    let again = record.subscription(channel).is_some();
     let most = turn.settings().subscriptions;
-    if identity.subscriptions.len() >= most {
+    if !again && identity.subscriptions.len() >= most {
         return Err(identify::too_many(most));
     }
     let since = match (subscribe.from, subscribe.last) {
@@ -90,7 +89,7 @@ fn subscribe(record: &Record, id: Option<RequestId>, subscribe: Subscribe<'_>, t
         user: identity.user.clone(),
         status: identity.status,
         watches: subscribe.presence.unwrap_or(false),
-        inherits: false,
+        inherits: again,
     };
     of_home(record, id, channel, HomeRequest::Subscribe { subscriber, since }, turn)?;
     // The next request may be about this channel: it waits for the answer.

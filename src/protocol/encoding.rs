@@ -3,9 +3,12 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::protocol::error::{ErrorCode, Fault};
+use crate::protocol::{
+    depth,
+    error::{ErrorCode, Fault},
+};
 
 /// How a connection's frames look on the wire, agreed in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -53,7 +56,9 @@ impl Encoding {
 /// `bad_frame` when it is not MessagePack, or holds what JSON cannot (binary, extension types, keys that are no strings).
 pub fn json_from_msgpack(bytes: &[u8]) -> Result<String, Fault> {
     let mut rest = bytes;
-    let value: serde_json::Value = rmp_serde::decode::from_read(&mut rest).map_err(|error| {
+    let mut decoder = rmp_serde::Deserializer::new(&mut rest);
+    decoder.set_max_depth(depth::MAX_DEPTH + 1);
+    let value = serde_json::Value::deserialize(&mut decoder).map_err(|error| {
         Fault::new(ErrorCode::BadFrame, format!("not a MessagePack object both encodings share: {error}"))
     })?;
     if !rest.is_empty() {
@@ -111,5 +116,6 @@ mod tests {
         assert!(json_from_msgpack(&[0x80, 0x80]).is_err(), "trailing bytes");
         assert!(json_from_msgpack(&[0xc1]).is_err(), "reserved marker");
         assert!(json_from_msgpack(&[]).is_err(), "nothing");
+        assert!(json_from_msgpack(&[0x91; 60_000]).is_err(), "nested without end");
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{error::Category, value::RawValue};
 
 use crate::protocol::{
+    depth,
     error::{ErrorCode, Fault},
     name::ChannelName,
     text::Text,
@@ -239,8 +240,9 @@ pub fn decode(json: &str) -> Result<Envelope<'_>, DecodeError> {
         };
         return Err(fail(None, Fault::new(ErrorCode::BadFrame, message)));
     }
-    let head: Head<'_> = serde_json::from_str(json).map_err(|error| fail(None, json_fault(&error)))?;
+    let head: Head<'_> = serde_json::from_str(json).map_err(|error| fail(peek_id(json), head_fault(&error)))?;
     let id = head.id;
+    depth::check(json).map_err(|fault| fail(id, fault))?;
     let request = match head.op.0.as_ref() {
         "identify" => parse(json).map(Request::Identify),
         "heartbeat" => Ok(Request::Heartbeat),
@@ -265,10 +267,11 @@ pub fn decode(json: &str) -> Result<Envelope<'_>, DecodeError> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Fault> {
-    serde_json::from_str(json).map_err(|error| json_fault(&error))
+    // The first pass has proved that it is JSON, so whatever is wrong now is a field.
+    serde_json::from_str(json).map_err(|error| Fault::new(ErrorCode::BadRequest, error.to_string()))
 }
 
-fn json_fault(error: &serde_json::Error) -> Fault {
+fn head_fault(error: &serde_json::Error) -> Fault {
     let code = match error.classify() {
         Category::Data => ErrorCode::BadRequest,
         Category::Io | Category::Syntax | Category::Eof => ErrorCode::BadFrame,
@@ -300,7 +303,7 @@ mod tests {
         let cases = [
             (r#"{"op":"publsh","id":1}"#, Some(1), ErrorCode::UnknownOp, r#"unknown op "publsh""#),
             (r#"{"op":"leave","id":1}"#, Some(1), ErrorCode::BadRequest, "missing field `channel` at line 1 column 21"),
-            (r#"{"id":1}"#, None, ErrorCode::BadRequest, "missing field `op` at line 1 column 8"),
+            (r#"{"id":1}"#, Some(1), ErrorCode::BadRequest, "missing field `op` at line 1 column 8"),
             ("[1]", None, ErrorCode::BadFrame, "a frame is one object, this is another JSON value at line 1 column 1"),
             ("nonsense", None, ErrorCode::BadFrame, "expected ident at line 1 column 2"),
             (r#"{"op":"#, None, ErrorCode::BadFrame, "EOF while parsing a value at line 1 column 6"),

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use futures_util::{FutureExt, future::Either};
+use futures_util::future::Either;
 use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         behaviour::{Behaviour, JobFailure},
         turn::{Job, Work},
     },
-    supervision::CrashReport,
+    supervision::{catch, guard},
 };
 
 /// A job's end, for its connection.
@@ -36,13 +36,9 @@ impl<B: Behaviour> Jobs<B> {
         let Job { deadline, work } = job;
         let (finished, wake) = (Rc::clone(&self.finished), Rc::clone(&self.wake));
         let work = match work {
-            Work::Async(future) => Either::Left(async move {
-                let guarded = std::panic::AssertUnwindSafe(future).catch_unwind().await;
-                guarded.map_err(|panic| JobFailure::Crashed(CrashReport::from_panic(panic)))
-            }),
+            Work::Async(future) => Either::Left(async move { guard(future).await.map_err(JobFailure::Crashed) }),
             Work::Blocking(work) => Either::Right(async move {
-                let joined = tokio::task::spawn_blocking(move || crate::supervision::catch(work)).await;
-                match joined {
+                match tokio::task::spawn_blocking(move || catch(work)).await {
                     Ok(result) => result.map_err(JobFailure::Crashed),
                     Err(_) => Err(JobFailure::Timeout),
                 }

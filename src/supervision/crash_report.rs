@@ -1,0 +1,73 @@
+//! What is known of one panic: its message and where it happened. A value like any other, so that a crash can be counted,
+//! logged, told to a client and compared in a test.
+//!
+//! Made by [`super::catch`]; read by whoever decides what follows.
+
+use std::{any::Any, panic::Location};
+
+/// Longer messages are cut: they go into logs and tables.
+const LONGEST_MESSAGE: usize = 512;
+
+/// One panic.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} at {place}")]
+pub struct CrashReport {
+    /// The panic's text; may hold what the code that panicked put into it, so it is for operators, not for clients.
+    pub message: Box<str>,
+    /// `file:line:column` of the panic, the same on every machine; [`CrashReport::NOWHERE`] when it is not known.
+    pub place: Box<str>,
+}
+
+impl CrashReport {
+    /// The place of a panic that passed no hook: the hook was not installed, or the panic was resumed by other code.
+    pub const NOWHERE: &str = "unknown";
+
+    pub(super) fn new(message: &str, location: Option<&Location<'_>>) -> Self {
+        let place = location.map_or_else(|| Self::NOWHERE.into(), place);
+        Self { message: message[..message.floor_char_boundary(LONGEST_MESSAGE)].into(), place }
+    }
+}
+
+/// The text a panic carries, or a word for payloads that are not text (`panic_any`).
+pub(super) fn text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&'static str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic without a text")
+}
+
+/// Crates and the standard library are compiled at a path that differs between machines; what follows the crate's
+/// directory does not.
+fn place(location: &Location<'_>) -> Box<str> {
+    let file = location.file();
+    let after = |marker: &str| Some(file.split_once(marker)?.1.split_once('/')?.1);
+    let file = after("/registry/src/").or_else(|| after("/rustc/")).unwrap_or(file);
+    format!("{file}:{}:{}", location.line(), location.column()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_inside_this_crate_is_its_relative_path() {
+        let report = CrashReport::new("boom", Some(Location::caller()));
+        assert!(report.place.starts_with("src/supervision/crash_report.rs:"), "{}", report.place);
+        assert_eq!(report.place.split(':').count(), 3);
+        assert_eq!(report.to_string(), format!("boom at {}", report.place));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let report = CrashReport::new(&"ü".repeat(500), None);
+        assert_eq!(report.message.len(), LONGEST_MESSAGE);
+        let odd = format!("x{}", "ü".repeat(500));
+        assert_eq!(CrashReport::new(&odd, None).message.len(), LONGEST_MESSAGE - 1);
+        assert_eq!(&*report.place, CrashReport::NOWHERE);
+    }
+
+    #[test]
+    fn payloads_of_every_kind_have_a_text() {
+        assert_eq!(text(&"static"), "static");
+        assert_eq!(text(&"owned".to_owned()), "owned");
+        assert_eq!(text(&7_u8), "panic without a text");
+    }
+}
