@@ -173,6 +173,13 @@ fn chaos_crashes_actors_where_it_is_enabled() {
     }
     assert_eq!(server.post("/v1/chaos", r#"{"fault":"panic","target":{"count":3}}"#), json!({"hit": 3}));
     assert_eq!(server.get("/v1/node")["restarts"], 8);
+    assert_eq!(server.post("/v1/chaos", r#"{"fault":"panic_shard","target":{"count":1}}"#), json!({"hit": 1}));
+    let actors = server.get("/v1/node")["actors"].clone();
+    for actor in actors.as_array().expect("a list") {
+        let body = json!({"fault": "panic_actor", "target": {"actor": actor["name"]}});
+        assert_eq!(server.post("/v1/chaos", &body.to_string()), json!({"hit": 1}));
+    }
+    assert_eq!(server.get("/v1/node")["connections"]["total"], 4);
     let chaos = |body: &str| server.call("POST", "/v1/chaos", body);
     assert_refused(chaos(r#"{"fault":"panic","target":{"connection":"nobody"}}"#), 404, "not_found", "nobody");
     assert_refused(chaos(r#"{"fault":"panic_actor","target":{"actor":"cat"}}"#), 404, "not_found", "cat");

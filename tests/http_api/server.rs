@@ -16,7 +16,7 @@ use ureq::{Agent, Body, http::Response};
 /// Longer than any honest answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Server {
+pub(crate) struct Server {
     process: Child,
     log: Log,
     address: String,
@@ -25,7 +25,7 @@ pub struct Server {
 
 impl Server {
     /// Starts one with these `key=value` settings.
-    pub fn start(settings: &[&str]) -> Self {
+    pub(crate) fn start(settings: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dormouse"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--set", "listen.drain=\"3s\""]);
         for setting in settings {
@@ -53,16 +53,16 @@ impl Server {
     }
 
     /// Waits for a line of the log that has `text`.
-    pub fn log_line(&self, text: &str) -> String {
+    pub(crate) fn log_line(&self, text: &str) -> String {
         self.log.wait_for(text)
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// Any request; headers as pairs.
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Body> {
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Body> {
         let mut request = ureq::http::Request::builder().method(method).uri(self.url(path));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -72,27 +72,27 @@ impl Server {
     }
 
     /// Status and body.
-    pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut answer = self.request(method, path, &[], body);
         let status = answer.status().as_u16();
         let text = answer.body_mut().read_to_string().expect("a body");
         (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {path}: {error}: {text}")))
     }
 
-    pub fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let (status, body) = self.call("GET", path, "");
         assert_eq!(status, 200, "{path}: {body}");
         body
     }
 
-    pub fn post(&self, path: &str, body: &str) -> Value {
+    pub(crate) fn post(&self, path: &str, body: &str) -> Value {
         let (status, answer) = self.call("POST", path, body);
         assert_eq!(status, 200, "{path} {body}: {answer}");
         answer
     }
 
     /// The id of the only connection of `user`.
-    pub fn connection_of(&self, user: &str) -> String {
+    pub(crate) fn connection_of(&self, user: &str) -> String {
         let list = self.get("/v1/connections?limit=1000");
         let connections = list["connections"].as_array().expect("a list");
         let own: Vec<_> = connections.iter().filter(|each| each["user"] == user).collect();
@@ -100,13 +100,13 @@ impl Server {
         own[0]["connection"].as_str().expect("an id").to_owned()
     }
 
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let sent = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "the server had ended");
     }
 
     /// Whether the process has ended well; waits for it.
-    pub fn ended_well(&mut self) -> bool {
+    pub(crate) fn ended_well(&mut self) -> bool {
         self.process.wait().is_ok_and(|status| status.success())
     }
 }
@@ -171,17 +171,17 @@ impl Drop for Log {
 
 /// What a server sends.
 #[derive(Debug, PartialEq)]
-pub enum Message {
+pub(crate) enum Message {
     Text(Value),
     Close(u16),
 }
 
 /// A WebSocket that only listens.
-pub struct Socket(TcpStream);
+pub(crate) struct Socket(TcpStream);
 
 impl Socket {
     /// Opens one that is identified, and waits for `ready`.
-    pub fn open(server: &Server, user: &str, subscribe: &str) -> Self {
+    pub(crate) fn open(server: &Server, user: &str, subscribe: &str) -> Self {
         let mut stream = TcpStream::connect(&server.address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let head = format!(
@@ -202,7 +202,7 @@ impl Socket {
         socket
     }
 
-    pub fn next(&mut self) -> Message {
+    pub(crate) fn receive(&mut self) -> Message {
         let mut head = [0; 2];
         self.0.read_exact(&mut head).expect("a frame");
         let length = match head[1] {
@@ -223,9 +223,9 @@ impl Socket {
     }
 
     /// The next frame of that `op`.
-    pub fn wait_for(&mut self, op: &str) -> Value {
+    pub(crate) fn wait_for(&mut self, op: &str) -> Value {
         loop {
-            match self.next() {
+            match self.receive() {
                 Message::Text(frame) if frame["op"] == op => return frame,
                 Message::Text(_) => {}
                 Message::Close(code) => panic!("closed with {code} instead of {op}"),
@@ -234,9 +234,9 @@ impl Socket {
     }
 
     /// The close code, whatever comes before it.
-    pub fn closed(&mut self) -> u16 {
+    pub(crate) fn closed(&mut self) -> u16 {
         loop {
-            if let Message::Close(code) = self.next() {
+            if let Message::Close(code) = self.receive() {
                 return code;
             }
         }

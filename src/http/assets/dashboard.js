@@ -129,7 +129,10 @@ async function look() {
   showRate(node);
   showLedger(node.ledger);
   at("restarts").textContent = number.format(node.restarts);
-  rows(at("actors"), node.actors.map((actor) => [actor.actor, actor.restarts === undefined ? "" : number.format(actor.restarts)]));
+  rows(at("actors"), node.actors.map(({ name, state, restarts }) => [
+    state === "running" ? name : `${name} (${state})`,
+    number.format(restarts),
+  ]));
   showShards(node.shards);
   showTop(top.connections);
 }
