@@ -72,7 +72,8 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     let metrics = Metrics::new()?;
     let sockets = Arc::new(Sockets::default());
     let children = Children::new(clock);
-    let watchdog = Watchdog::start(clock, config.limits.turn_warn, config.limits.turn_stall)?;
+    let watchdog = Watchdog::start(clock, config.limits.turn_warn, config.limits.turn_stall)
+        .context("cannot start the watchdog's thread")?;
     let node = node_name()?;
     let count = shard_count(&config);
     let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();

@@ -135,6 +135,8 @@ metrics! {
     ephemeral_dropped: IntCounter = counter, "dormouse_ephemeral_dropped_total";
     /// Bytes waiting for slow sockets.
     outbox_bytes: IntGauge = gauge, "dormouse_outbox_bytes";
+    /// From a durable publish to its commit on disk; no store, no observations.
+    store_commit_seconds: Histogram = histogram(SECONDS), "dormouse_store_commit_seconds";
     /// Size of a record when its connection falls asleep.
     record_bytes: Histogram = histogram(BYTES), "dormouse_record_bytes";
 }

@@ -13,11 +13,7 @@ use compact_str::CompactString;
 use serde_json::value::RawValue;
 
 use crate::{
-    channel::{
-        directory::Channel,
-        presence::Presence,
-        shared_frame::SharedFrame,
-    },
+    channel::{directory::Channel, presence::Presence, shared_frame::SharedFrame},
     clock::Now,
     config::Namespace,
     id::Epoch,
@@ -225,7 +221,8 @@ impl Home {
         let start = after.map_or(0, |after| self.events.partition_point(|event| event.offset <= after));
         let end = before.map_or(self.events.len(), |before| self.events.partition_point(|event| event.offset < before));
         let end = end.max(start);
-        let range = if after.is_some() { start..end.min(start + limit) } else { start.max(end.saturating_sub(limit))..end };
+        let range =
+            if after.is_some() { start..end.min(start + limit) } else { start.max(end.saturating_sub(limit))..end };
         let more = range.len() < end - start;
         (self.events.range(range).cloned().collect(), more)
     }

@@ -78,7 +78,7 @@ impl ChannelHub {
     }
 
     /// Sends a request to the channel's home, which may be here.
-    fn to_home<B>(&mut self, channel: Arc<Channel>, origin: Origin, request: HomeRequest, post: &mut Post<'_, B>)
+    fn ask_home<B>(&mut self, channel: Arc<Channel>, origin: Origin, request: HomeRequest, post: &mut Post<'_, B>)
     where
         B: Channeled,
     {
@@ -175,7 +175,11 @@ impl ChannelHub {
                 present: home.presence.as_ref().map(|presence| presence.roster(true).count),
             }),
         };
-        if self.homes.get(&channel).and_then(|home| home.presence.as_ref()).is_some_and(|presence| presence.has_changes())
+        if self
+            .homes
+            .get(&channel)
+            .and_then(|home| home.presence.as_ref())
+            .is_some_and(|presence| presence.has_changes())
         {
             self.restless.insert(Arc::clone(&channel));
         }
@@ -196,14 +200,8 @@ impl ChannelHub {
     }
 
     /// An answer reaches the shard of the connection that asked.
-    fn arrive<B>(
-        &mut self,
-        channel: Arc<Channel>,
-        to: ConnectionId,
-        tag: Tag,
-        answer: Answer,
-        post: &mut Post<'_, B>,
-    ) where
+    fn arrive<B>(&mut self, channel: Arc<Channel>, to: ConnectionId, tag: Tag, answer: Answer, post: &mut Post<'_, B>)
+    where
         B: Channeled,
     {
         let Answer::Subscribed { mut catch_up, roster, subscriber } = answer else {
@@ -214,8 +212,7 @@ impl ChannelHub {
             // Gone while it asked: give the place back.
             return self.give_up_place(channel, subscriber.user, post);
         }
-        let seat =
-            self.seats.entry(Arc::clone(&channel)).or_insert_with(|| Seat::new(catch_up.epoch, catch_up.head));
+        let seat = self.seats.entry(Arc::clone(&channel)).or_insert_with(|| Seat::new(catch_up.epoch, catch_up.head));
         (seat.epoch, seat.head) = (catch_up.epoch, catch_up.head);
         seat.add(to.index(), subscriber.watches);
         let (gap, missed) = (catch_up.gap, std::mem::take(&mut catch_up.missed));
@@ -304,7 +301,7 @@ impl ChannelHub {
         B: Channeled,
     {
         let request = HomeRequest::Unsubscribe { user, shard: post.shard() };
-        self.to_home(channel, Origin::Nobody, request, post);
+        self.ask_home(channel, Origin::Nobody, request, post);
     }
 
     fn leave_seat(&mut self, channel: &Arc<Channel>, index: u32) -> bool {
@@ -348,7 +345,13 @@ impl ChannelHub {
         });
     }
 
-    fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: bool, post: &Post<'_, impl Channeled>) {
+    fn pause(
+        &mut self,
+        from: ConnectionId,
+        channels: Vec<Arc<Channel>>,
+        undelivered: bool,
+        post: &Post<'_, impl Channeled>,
+    ) {
         debug_assert_eq!(from.shard(), post.shard());
         self.overflows.take(from.index());
         for channel in channels {
@@ -368,7 +371,8 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         match ask {
             Ask::OfHome { channel, tag, request } => {
                 let creates = matches!(request, HomeRequest::Subscribe { .. } | HomeRequest::Publish(_));
-                let Some(known) = self.directory.get(&channel).or_else(|| creates.then(|| self.directory.intern(&channel)))
+                let Some(known) =
+                    self.directory.get(&channel).or_else(|| creates.then(|| self.directory.intern(&channel)))
                 else {
                     // Asking about a channel nobody has used makes no channel.
                     let channel = self.directory.imagine(&channel);
@@ -381,7 +385,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
                     post.tell(from, Notice::Answer { channel: known, tag, answer: Answer::Failed(fault) });
                     return;
                 }
-                self.to_home(known, Origin::Connection(from, tag), request, post);
+                self.ask_home(known, Origin::Connection(from, tag), request, post);
             }
             Ask::Unsubscribe { channel, user } => {
                 self.leave_seat(&channel, from.index());
@@ -399,12 +403,12 @@ impl<B: Channeled> Hub<B> for ChannelHub {
                 }
                 let since = cursor.or(since.clone()).unwrap_or(Since::Head);
                 let request = HomeRequest::Subscribe { subscriber, since };
-                self.to_home(channel, Origin::Connection(from, tag), request, post);
+                self.ask_home(channel, Origin::Connection(from, tag), request, post);
             }
             Ask::SetStatus { channels, user, status } => {
                 for channel in channels {
                     let request = HomeRequest::SetStatus { user: user.clone(), status };
-                    self.to_home(channel, Origin::Nobody, request, post);
+                    self.ask_home(channel, Origin::Nobody, request, post);
                 }
             }
             Ask::Farewell { channels, user } => {

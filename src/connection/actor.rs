@@ -158,8 +158,21 @@ impl Behaviour for ConnectionActor {
     type Hub = ChannelHub;
 
     const LABELS: &'static [&'static str] = &[
-        "other", "frame", "event", "whisper", "gap", "answer", "opened", "silence", "detached", "claimed", "refused",
-        "restarted", "job", "reconnect", "fault",
+        "other",
+        "frame",
+        "event",
+        "whisper",
+        "gap",
+        "answer",
+        "opened",
+        "silence",
+        "detached",
+        "claimed",
+        "refused",
+        "restarted",
+        "job",
+        "reconnect",
+        "fault",
     ];
 
     fn open(opening: &Opening, now: Now) -> Record {

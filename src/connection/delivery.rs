@@ -82,9 +82,9 @@ fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Subscriber, tu
     if let Some(identity) = record.identity_mut() {
         match identity.subscriptions.iter_mut().find(|own| own.channel == *channel) {
             Some(own) => own.watches = subscriber.watches,
-            None => identity
-                .subscriptions
-                .push(Subscription { channel: Arc::clone(channel), watches: subscriber.watches }),
+            None => {
+                identity.subscriptions.push(Subscription { channel: Arc::clone(channel), watches: subscriber.watches })
+            }
         }
     }
     if record.parked {

@@ -43,7 +43,10 @@ pub(crate) fn identify(record: &mut Record, identify: Identify, subscribe: Vec<S
         Some(token) => {
             let Wishes { cursors, subscribe, status } = wishes;
             let encoding = record.encoding;
-            turn.transfer(token.connection, Ticket { secret: token.secret, claims, encoding, status, cursors, subscribe });
+            turn.transfer(
+                token.connection,
+                Ticket { secret: token.secret, claims, encoding, status, cursors, subscribe },
+            );
         }
         None => begin(record, &claims, &wishes, turn),
     }
@@ -130,8 +133,7 @@ pub(crate) fn claimed(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
 
 /// The session asked for is not there: a fresh one begins, and the cursors count all the same.
 pub(crate) fn refused(record: &mut Record, ticket: &Ticket, turn: &mut ConnectionTurn) {
-    let wishes =
-        Wishes { cursors: ticket.cursors.clone(), subscribe: ticket.subscribe.clone(), status: ticket.status };
+    let wishes = Wishes { cursors: ticket.cursors.clone(), subscribe: ticket.subscribe.clone(), status: ticket.status };
     begin(record, &ticket.claims, &wishes, turn);
 }
 

@@ -47,12 +47,8 @@ pub fn serve(gateway: &Arc<Gateway>, listener: TcpListener, workers: usize) -> i
             .tcp()
             .map_err(|error| tracing::debug!(?error, "http connection ended"))
     };
-    let server = Server::build()
-        .workers(workers)
-        .disable_signals()
-        .shutdown_timeout(1)
-        .listen("http", listener, service)?
-        .run();
+    let server =
+        Server::build().workers(workers).disable_signals().shutdown_timeout(1).listen("http", listener, service)?.run();
     let handle = server.handle();
     Ok((server, handle))
 }

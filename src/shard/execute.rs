@@ -2,6 +2,7 @@
 //! is told to the next generation of the actor.
 
 use crate::{
+    id::ConnectionId,
     protocol::close::Close,
     shard::{
         behaviour::{Behaviour, Cause, Class, Crash, Fault, JobFailure, Mail},
@@ -9,7 +10,6 @@ use crate::{
         ledger::Drop,
         turn::Effects,
     },
-    id::ConnectionId,
     supervision::{self, CrashReport, Verdict},
 };
 
@@ -75,7 +75,7 @@ impl<B: Behaviour> Core<B> {
         self.stats.turn(self.turn.current_label(), took as f64 * 1e-6);
         if took >= self.options.turn_warn.as_micros() as u64 {
             self.stats.slow_turns.inc();
-            tracing::warn!(connection = %id, message = B::LABELS.get(self.turn.current_label()), took_us = took, "slow turn");
+            tracing::warn!(connection = %id, kind = B::LABELS.get(self.turn.current_label()), took_us = took, "slow turn");
         }
         match result {
             Ok(record) => {
@@ -177,12 +177,12 @@ impl<B: Behaviour> Core<B> {
         Next::Stop
     }
 
-    fn report(&mut self, connection: ConnectionId, message: &'static str, report: &CrashReport) {
+    fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
         let place = &*report.place;
         if self.stats.crash(place) {
-            tracing::warn!(%connection, message, place, panic = %report.message, "actor crashed, restarting");
+            tracing::warn!(%connection, kind, place, panic = %report.message, "actor crashed, restarting");
         } else {
-            tracing::debug!(%connection, message, place, "actor crashed, restarting");
+            tracing::debug!(%connection, kind, place, "actor crashed, restarting");
         }
     }
 

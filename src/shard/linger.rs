@@ -7,7 +7,10 @@ use std::{
     net::{Shutdown, TcpStream},
 };
 
-use crate::{clock::Now, shard::poller::{Poller, Subject}};
+use crate::{
+    clock::Now,
+    shard::poller::{Poller, Subject},
+};
 
 /// RFC 6455 §7.1.1 lets a server wait "a reasonable period" for the peer to close.
 const PATIENCE_MS: u32 = 3_000;

@@ -69,6 +69,11 @@ impl<M> Mailbox<M> {
         }
     }
 
+    /// When the oldest waiting delivery came.
+    pub(super) fn oldest_delivery(&self) -> Option<u32> {
+        self.deliveries.front().map(|waiting| waiting.since)
+    }
+
     /// The next notice, else the next delivery unless those are held.
     pub(super) fn next(&mut self, deliveries: bool) -> Option<Waiting<M>> {
         self.notices.pop_front().or_else(|| if deliveries { self.deliveries.pop_front() } else { None })

@@ -34,9 +34,7 @@ use std::{
 };
 
 pub use actor::Shard;
-pub use behaviour::{
-    Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload,
-};
+pub use behaviour::{Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload};
 pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;

@@ -102,7 +102,10 @@ impl Poller {
     }
 
     /// A second handle of the poller's own descriptor, registered with the current runtime.
-    #[expect(deprecated, reason = "its successor is unsafe for descriptors that may be closed early; this one is owned")]
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for descriptors that may be closed early; this one is owned"
+    )]
     pub(super) fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
         let descriptor = self.poll.registry().as_fd().try_clone_to_owned()?;
         AsyncFd::with_interest(descriptor, RuntimeInterest::READABLE)

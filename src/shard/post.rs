@@ -20,6 +20,7 @@ use crate::{
 
 /// Spare [`Awake`] boxes: a burst that wakes the same connections again does not go through the allocator.
 pub(super) struct Spare<M> {
+    #[expect(clippy::vec_box, reason = "the boxes themselves are what is kept")]
     boxes: Vec<Box<Awake<M>>>,
     /// Dormant connections woken since the last tick.
     pub(super) woken: u64,

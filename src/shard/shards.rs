@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use actix::{Addr, dev::ToEnvelope, Handler, Message};
+use actix::{Addr, Handler, Message, dev::ToEnvelope};
 use actix_rt::ArbiterHandle;
 use futures_util::future::join_all;
 use tokio::sync::Notify;

@@ -15,6 +15,8 @@ use crate::{
     websocket::{Incoming, Reader, frame},
 };
 
+/// A delivery that has waited so long no longer goes before the client's own requests.
+const LATE_MICROS: u32 = 100_000;
 /// Output gathered before it is written even if the budget is not used up.
 const WRITE_AT: usize = 64 * 1024;
 
@@ -27,9 +29,18 @@ impl<B: Behaviour> Core<B> {
             self.spare.woken += 1;
         }
         self.flush(index);
-        if self.serve_mailbox(index) && self.serve_input(index) {
+        if self.serve_mailbox(index) && (self.is_behind(index) || self.serve_input(index)) {
             self.finish(index);
         }
+    }
+
+    /// Deliveries are left over that came a moment ago: requests wait for them, so that a client that has its reply has
+    /// seen what happened before. Deliveries that wait longer no longer hold requests up.
+    fn is_behind(&self, index: u32) -> bool {
+        let Some(slot) = self.table.get(index) else { return false };
+        let oldest = slot.awake.as_ref().and_then(|awake| awake.mailbox.oldest_delivery());
+        let waited = |since: u32| (self.clock.micros() as u32).wrapping_sub(since);
+        !slot.held && self.has_room(index) && oldest.is_some_and(|since| waited(since) < LATE_MICROS)
     }
 
     /// `false`: this connection needs nothing more in this round.

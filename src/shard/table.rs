@@ -52,12 +52,7 @@ pub(super) struct Awake<M> {
 
 impl<M> Default for Awake<M> {
     fn default() -> Self {
-        Self {
-            mailbox: Mailbox::default(),
-            outbox: Output::default(),
-            reader: Reader::default(),
-            unread: Vec::new(),
-        }
+        Self { mailbox: Mailbox::default(), outbox: Output::default(), reader: Reader::default(), unread: Vec::new() }
     }
 }
 

@@ -59,14 +59,7 @@ pub(super) struct Effects<B: Behaviour> {
 
 impl<B: Behaviour> Default for Effects<B> {
     fn default() -> Self {
-        Self {
-            asks: Vec::new(),
-            jobs: Vec::new(),
-            close: None,
-            end: false,
-            hold: None,
-            transfer: None,
-        }
+        Self { asks: Vec::new(), jobs: Vec::new(), close: None, end: false, hold: None, transfer: None }
     }
 }
 

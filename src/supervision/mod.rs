@@ -9,6 +9,7 @@
 //! *transient*: restarted after a crash, not after it stopped by itself. Strategy is one-for-one; who gives up tells
 //! [`Children`], and the node decides.
 
+mod beat;
 mod budget;
 mod catch;
 mod children;
@@ -19,6 +20,7 @@ mod policy;
 mod supervised;
 mod watchdog;
 
+pub use beat::Beat;
 pub use budget::{Budget, Verdict};
 pub use catch::{Guarded, catch, guard, install, take_last};
 pub use children::{Child, ChildState, Children};
@@ -26,4 +28,4 @@ pub use crash_report::CrashReport;
 pub use exit::Exit;
 pub use fingerprint::{Fingerprint, Fingerprints, Site};
 pub use policy::{Backoff, Policy};
-pub use watchdog::{Beat, Stall, Watchdog};
+pub use watchdog::{Stall, Watchdog};

@@ -17,63 +17,8 @@ use std::{
     time::Duration,
 };
 
-use super::catch;
+use super::{Beat, beat::IDLE, catch};
 use crate::{clock::Clock, id::ConnectionId};
-
-/// [`Beat::began`] between turns.
-const IDLE: u64 = u64::MAX;
-
-/// Bytes of a message kind's name that a beat keeps.
-const KIND: usize = 16;
-
-/// What a shard is doing, written by it at each turn and read by the watchdog. Four plain stores, no allocation: the name
-/// of the message kind is copied, so that no index has to be kept in step with a table.
-#[derive(Debug)]
-pub struct Beat {
-    /// Microseconds of [`Clock`], or [`IDLE`]. Written last: who sees it sees the rest of that turn.
-    began: AtomicU64,
-    connection: AtomicU64,
-    kind: [AtomicU64; KIND / 8],
-}
-
-impl Default for Beat {
-    fn default() -> Self {
-        Self { began: AtomicU64::new(IDLE), connection: AtomicU64::new(0), kind: Default::default() }
-    }
-}
-
-impl Beat {
-    /// A turn begins: at `micros` of the clock, of the connection with these [bits](ConnectionId::to_bits), for a message
-    /// of `kind` (its first sixteen bytes are kept).
-    pub fn begin(&self, micros: u64, connection: u64, kind: &'static str) {
-        let mut name = [0; KIND];
-        let length = kind.len().min(KIND);
-        name[..length].copy_from_slice(&kind.as_bytes()[..length]);
-        let (words, _) = name.as_chunks::<8>();
-        for (kept, word) in self.kind.iter().zip(words) {
-            kept.store(u64::from_le_bytes(*word), Relaxed);
-        }
-        self.connection.store(connection, Relaxed);
-        self.began.store(micros, Release);
-    }
-
-    /// The turn is over, or its shard has recovered from a panic.
-    pub fn end(&self) {
-        self.began.store(IDLE, Relaxed);
-    }
-
-    /// When the present turn began, whose it is and for what. A turn that changes while it is read gives nothing: it is
-    /// not stuck.
-    fn read(&self) -> Option<(u64, u64, String)> {
-        let began = self.began.load(Acquire);
-        let connection = self.connection.load(Acquire);
-        let words = self.kind.each_ref().map(|word| word.load(Acquire).to_le_bytes());
-        let name = words.as_flattened();
-        let length = name.iter().position(|byte| *byte == 0).unwrap_or(KIND);
-        let unchanged = began != IDLE && self.began.load(Acquire) == began;
-        unchanged.then(|| (began, connection, String::from_utf8_lossy(&name[..length]).into_owned()))
-    }
-}
 
 /// A turn that is stuck.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,7 +140,7 @@ impl Shared {
         self.stalled_now.store(stuck, Relaxed);
         self.stalls.fetch_add(found.len() as u64, Relaxed);
         for Stall { shard, connection, kind, lasted } in &found {
-            tracing::warn!(%shard, %connection, message = %kind, ?lasted, "turn is stuck");
+            tracing::warn!(%shard, %connection, %kind, ?lasted, "turn is stuck");
         }
         found
     }
@@ -284,19 +229,6 @@ mod tests {
         let watchdog = Watchdog::unattended(STALL);
         watchdog.watch("shard-0").begin(5 * SECOND, 7, "frame");
         assert_eq!(watchdog.look(SECOND), []);
-    }
-
-    #[test]
-    fn a_kind_keeps_its_first_sixteen_bytes() {
-        let beat = Beat::default();
-        let kind = |beat: &Beat| beat.read().map(|(_, _, kind)| kind);
-        assert_eq!(kind(&beat), None);
-        for (given, kept) in [("", ""), ("reconnect", "reconnect"), ("exactly sixteen!", "exactly sixteen!")] {
-            beat.begin(0, 0, given);
-            assert_eq!(kind(&beat).as_deref(), Some(kept));
-        }
-        beat.begin(0, 0, "more than sixteen bytes");
-        assert_eq!(kind(&beat).as_deref(), Some("more than sixtee"));
     }
 
     #[test]

@@ -75,7 +75,8 @@ def families(tmp_path_factory):
 
     server = Server(tmp_path_factory.mktemp("metrics"), {"chaos.enabled": True, "supervision.max_restarts": 1,
                                                          "channels.defaults.history_events": 0,
-                                                         "limits.outbox_bytes": 16384})
+                                                         "limits.outbox_bytes": 16384,
+                                                         "limits.max_frame_bytes": 16384})
     try:
         one = Client(server)
         one.identify("alice")
