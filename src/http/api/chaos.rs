@@ -80,14 +80,21 @@ async fn shards(gateway: &Gateway, count: usize) -> Result<usize, ApiError> {
 }
 
 async fn actor(gateway: &Gateway, name: &str) -> Result<usize, ApiError> {
-    let unknown =
-        || ApiError::not_found(format!("there is no actor {name}; `actors` of /v1/node lists those there are"));
-    let shard = name.strip_prefix("shard-").and_then(|number| number.parse::<u16>().ok()).ok_or_else(unknown)?;
-    if usize::from(shard) >= gateway.shards.count() {
-        return Err(unknown());
+    match (numbered(name, "shard-"), numbered(name, "echo-"), &gateway.echo) {
+        (Some(shard), _, _) if usize::from(shard) < gateway.shards.count() => {
+            gateway.shards.ask(shard, CrashShard).await?
+        }
+        (_, Some(shard), Some(echo)) if usize::from(shard) < echo.count() => echo.ask(shard, CrashShard).await?,
+        _ => {
+            let message = format!("there is no actor {name}; `actors` of /v1/node lists those there are");
+            return Err(ApiError::not_found(message));
+        }
     }
-    gateway.shards.ask(shard, CrashShard).await?;
     Ok(1)
+}
+
+fn numbered(name: &str, kind: &str) -> Option<u16> {
+    name.strip_prefix(kind)?.parse().ok()
 }
 
 /// That part of `attached`, at least one if there is one.

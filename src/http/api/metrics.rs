@@ -4,7 +4,11 @@ use actix_web::{HttpResponse, http::header, web::Data};
 
 use crate::{
     http::{api::census, error::ApiError, gateway::Gateway},
-    protocol::error::{ErrorCode, Fault},
+    protocol::{
+        close::Close,
+        error::{ErrorCode, Fault},
+    },
+    telemetry::Metrics,
 };
 
 /// The text format of Prometheus.
@@ -17,9 +21,21 @@ pub(crate) async fn page(gateway: Data<Gateway>) -> Result<HttpResponse, ApiErro
         gateway.metrics.connections.with_label_values(&[state]).set(connections as i64);
     }
     gateway.metrics.outbox_bytes.set(sum.outbox_bytes as i64);
+    gateway.metrics.stalled_turns.set(gateway.watchdog.stalled_now() as i64);
+    show_zeros(&gateway.metrics);
     let page = gateway.metrics.render().map_err(|error| {
         tracing::error!(%error, "cannot render the metrics");
         Fault::new(ErrorCode::Internal, "the metrics cannot be rendered")
     })?;
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, CONTENT_TYPE)).body(page))
+}
+
+/// Counts that have not happened yet are zero, not absent: a rate over them is right from the first time on.
+fn show_zeros(metrics: &Metrics) {
+    for result in ["accepted", "bad_handshake", "too_many_connections", "draining"] {
+        metrics.handshakes.with_label_values(&[result]);
+    }
+    for close in Close::ALL {
+        metrics.closes.with_label_values(&[close.code.to_string()]);
+    }
 }

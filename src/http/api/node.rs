@@ -10,6 +10,7 @@ use crate::{
     },
     protocol::frame::VERSION,
     shard::{Census, Ledger},
+    supervision::Child,
 };
 
 /// The answer.
@@ -24,7 +25,8 @@ pub(crate) struct Node {
     /// Since the node started.
     restarts: u64,
     ledger: Ledger,
-    actors: Vec<Actor>,
+    /// Everything under supervision; `panic_actor` takes these names.
+    actors: Vec<Child>,
 }
 
 #[derive(Serialize)]
@@ -49,12 +51,6 @@ struct Connections {
     parked: usize,
 }
 
-/// A supervised actor, as `panic_actor` names it.
-#[derive(Serialize)]
-struct Actor {
-    actor: String,
-}
-
 pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
     let counted = census::take(&gateway).await;
     let sum = census::sum(counted.iter().flatten());
@@ -72,7 +68,7 @@ pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
         },
         restarts: gateway.metrics.restarts.get(),
         ledger: sum.ledger,
-        actors: actors(&gateway),
+        actors: gateway.children.list(),
     }))
 }
 
@@ -87,9 +83,4 @@ fn shard(shard: usize, census: Option<&Census>) -> Shard {
         restarts: counted.restarts,
         outbox_bytes: counted.outbox_bytes,
     }
-}
-
-/// Everything under supervision.
-fn actors(gateway: &Gateway) -> Vec<Actor> {
-    (0..gateway.shards.count()).map(|shard| Actor { actor: format!("shard-{shard}") }).collect()
 }
