@@ -154,7 +154,7 @@ impl<B: Behaviour> Core<B> {
 
     fn poll(&mut self) -> io::Result<bool> {
         let Self { poller, table, queue, lingering, scratch, .. } = self;
-        poller.take(|ready| match ready.subject {
+        let more = poller.take(|ready| match ready.subject {
             Subject::Connection(index) => {
                 let Some(slot) = table.get_mut(index) else { return };
                 slot.readable |= ready.readable;
@@ -168,7 +168,9 @@ impl<B: Behaviour> Core<B> {
                     lingering.ready(number, scratch);
                 }
             }
-        })
+        });
+        lingering.watch_unread(poller);
+        more
     }
 
     fn read_letters(&mut self) {
