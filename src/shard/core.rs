@@ -15,6 +15,7 @@ use crate::{
     shard::{
         Options, Sockets,
         behaviour::{Behaviour, Hub, Mail},
+        execute::Next,
         inbox::Inbox,
         jobs::Jobs,
         ledger::Ledger,
@@ -29,6 +30,7 @@ use crate::{
         turn::Turn,
     },
     supervision::{self, Beat, Budget, CrashReport},
+    websocket::Reader,
 };
 
 /// One read takes at most this much; what a burst leaves waits in the kernel.
@@ -203,7 +205,9 @@ impl<B: Behaviour> Core<B> {
 
     /// Runs one turn outside the mailbox and sees its effects through.
     pub(super) fn handle(&mut self, index: u32, mail: Mail<'_, B>) {
-        self.run(index, mail, false);
+        if self.run(index, mail, false) == Next::Move {
+            self.send_transfer(index, Reader::default(), Vec::new());
+        }
         self.finish(index);
         self.settle();
     }
