@@ -105,7 +105,8 @@ mod tests {
     fn who_may_enter_follows_from_keys_mode_and_address() {
         use Access::{Operator, Public, Scrape};
         use AuthMode::{Jwt, Open};
-        let cases: [(Access, AuthMode, &[&str], Option<&str>, &str, u16); 16] = [
+        type Case = (Access, AuthMode, &'static [&'static str], Option<&'static str>, &'static str, u16);
+        let cases: [Case; 16] = [
             (Operator, Open, &[], None, HERE, 200),
             (Operator, Open, &[], None, MAPPED, 200),
             (Operator, Open, &[], None, THERE, 403),

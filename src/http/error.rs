@@ -23,7 +23,8 @@ use crate::{
 pub(super) struct ApiError {
     fault: Fault,
     status: StatusCode,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Behind a pointer: few errors have one, and every result of the API would carry its size.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 #[derive(Serialize)]
@@ -74,7 +75,7 @@ impl ApiError {
     }
 
     fn with(self, name: HeaderName, value: HeaderValue) -> Self {
-        Self { header: Some((name, value)), ..self }
+        Self { header: Some(Box::new((name, value))), ..self }
     }
 }
 
@@ -104,8 +105,8 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
-        if let Some(header) = self.header.clone() {
-            response.insert_header(header);
+        if let Some(header) = &self.header {
+            response.insert_header((**header).clone());
         }
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             let seconds = self.fault.retry_after_ms.map_or(1, |ms| ms.div_ceil(1000).max(1));

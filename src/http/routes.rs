@@ -22,8 +22,11 @@ use crate::http::{
 pub(super) struct Entry {
     pub(super) path: &'static str,
     pub(super) access: Access,
-    pub(super) methods: &'static [(Verb, fn() -> Route)],
+    pub(super) methods: &'static [Served],
 }
+
+/// A method and who serves it.
+pub(super) type Served = (Verb, fn() -> Route);
 
 /// Methods in use. `Get` serves HEAD as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

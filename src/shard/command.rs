@@ -1,7 +1,9 @@
 //! What operators and the HTTP side ask of a shard, each an actix message to its actor. They never share a queue with
 //! events: letters between hubs go through the inbox.
 
-use actix::{Handler, Message, MessageResult};
+use std::rc::Rc;
+
+use actix::{AsyncContext as _, Handler, Message, MessageResult, WrapFuture as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -222,14 +224,28 @@ impl<B: Behaviour> Handler<List> for Shard<B> {
 impl<B: Behaviour> Handler<Act> for Shard<B> {
     type Result = usize;
 
-    fn handle(&mut self, Act { target, action }: Act, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Act { target, action }: Act, ctx: &mut Self::Context) -> Self::Result {
+        let targets = self.core.borrow().targets(&target);
+        let count = targets.len();
+        if matches!(action, Action::Fault(Fault::Stall(_))) {
+            // The answer leaves before the shard is stuck.
+            let (core, work) = (Rc::clone(&self.core), Rc::clone(&self.work));
+            let stalls = async move {
+                for id in targets {
+                    core.borrow_mut().act(id, action);
+                    work.notify_one();
+                    tokio::task::yield_now().await;
+                }
+            };
+            ctx.spawn(stalls.into_actor(self));
+            return count;
+        }
         let mut core = self.core.borrow_mut();
-        let targets = core.targets(&target);
-        for &id in &targets {
+        for id in targets {
             core.act(id, action);
         }
         self.work.notify_one();
-        targets.len()
+        count
     }
 }
 

@@ -1,5 +1,7 @@
 //! The HTTP API against the built server: every route once as it should go and once as it should not (CONTRACT §2).
 
+#![expect(clippy::expect_used, reason = "a test ends where something is not as it must be")]
+
 mod server;
 
 use serde_json::{Value, json};
@@ -185,6 +187,24 @@ fn chaos_crashes_actors_where_it_is_enabled() {
     assert_refused(chaos(r#"{"fault":"panic_actor","target":{"actor":"cat"}}"#), 404, "not_found", "cat");
     assert_refused(chaos(r#"{"fault":"panic","target":{"count":0}}"#), 400, "bad_request", "at least 1");
     assert_eq!(server.post("/v1/chaos", r#"{"fault":"drop","target":{"user":"user1"}}"#), json!({"hit": 1}));
+}
+
+#[test]
+fn a_stuck_shard_is_shown_and_the_rest_answers() {
+    let server = Server::start(&["chaos.enabled=true", "shards.count=2"]);
+    let mut sockets = [Socket::open(&server, "ann", ""), Socket::open(&server, "bob", "")];
+    let stall = r#"{"fault":"stall","ms":2500,"target":{"user":"ann"}}"#;
+    assert_eq!(server.post("/v1/chaos", stall), json!({"hit": 1}));
+    let node = server.get("/v1/node");
+    let answers: Vec<_> = (0..2).map(|shard| node["shards"][shard]["answers"].clone()).collect();
+    assert!(answers.contains(&json!(false)) && answers.contains(&json!(true)), "{node}");
+    let list = server.get("/v1/connections");
+    assert_eq!(list["connections"][0]["user"], "bob", "{list}");
+    assert_eq!(list["unanswered"].as_array().map(Vec::len), Some(1), "{list}");
+    // Its turn ends, and with it the trouble.
+    assert_eq!(server.post("/v1/disconnect", r#"{"user":"ann"}"#), json!({"disconnected": 1}));
+    assert_eq!(sockets[0].closed(), 4503);
+    assert_eq!(server.get("/v1/node")["connections"]["total"], 1);
 }
 
 #[test]

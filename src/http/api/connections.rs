@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     http::{
-        api::{Answered, disconnect::Disconnected},
+        api::{Answered, census, disconnect::Disconnected},
         error::ApiError,
         gateway::Gateway,
         query::Query,
@@ -26,15 +26,21 @@ const MOST: usize = 10_000;
 #[derive(Serialize)]
 pub(crate) struct Connections {
     connections: Vec<ConnectionView>,
+    /// Shards stuck in a turn, whose connections are missing here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unanswered: Vec<usize>,
 }
 
 pub(crate) async fn list(gateway: Data<Gateway>, query: Query) -> Answered<Connections> {
     let sort: Sort = query.word("sort")?;
     let limit = query.limit(DEFAULT_LIMIT, MOST)?;
-    let mut connections = gateway.shards.ask_all(|| List { sort, limit }).await?.concat();
+    let answers = census::ask_each(&gateway, || List { sort, limit }).await;
+    let unanswered =
+        answers.iter().enumerate().filter(|(_, answer)| answer.is_none()).map(|(shard, _)| shard).collect();
+    let mut connections: Vec<_> = answers.into_iter().flatten().flatten().collect();
     connections.sort_by_key(|connection| (Reverse(connection.rank(sort)), connection.connection));
     connections.truncate(limit);
-    Ok(Json(Connections { connections }))
+    Ok(Json(Connections { connections, unanswered }))
 }
 
 pub(crate) async fn show(gateway: Data<Gateway>, id: Path<String>) -> Answered<ConnectionView> {
