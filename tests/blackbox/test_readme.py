@@ -11,9 +11,11 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import pytest
@@ -116,27 +118,30 @@ def matches(expected, got, known) -> bool:
     return expected == got
 
 
+def cut(connection) -> None:
+    """No close frame, as when a network is lost: the session is parked."""
+    connection.socket.shutdown(socket.SHUT_RDWR)
+
+
 @pytest.mark.parametrize("snippet", runnable("frames"))
 def test_a_conversation_goes_as_written(local, snippet):
     known: dict[str, object] = {}
     url = local.url("ws", "/v1/gateway")
-    socket = connect(url, proxy=None)
-    try:
+    with ExitStack() as sockets:
+        talk = sockets.enter_context(connect(url, proxy=None))
         for line in filter(None, map(str.strip, snippet.text.splitlines())):
             direction, _, frame = line.partition(" ")
             if direction == "→":
                 for name, value in known.items():
                     frame = frame.replace(json.dumps(name), json.dumps(value))
-                socket.send(frame)
+                talk.send(frame)
             elif direction == "←":
-                got = json.loads(socket.recv(timeout=WAIT_S))
+                got = json.loads(talk.recv(timeout=WAIT_S))
                 assert matches(json.loads(frame), got, known), f"expected {frame}\ngot      {json.dumps(got)}"
             else:
                 assert direction == "✂", line
-                socket.socket.close()
-                socket = connect(url, proxy=None)
-    finally:
-        socket.close()
+                cut(talk)
+                talk = sockets.enter_context(connect(url, proxy=None))
 
 
 def test_every_snippet_runs_or_says_why_not():
