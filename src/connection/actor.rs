@@ -18,7 +18,7 @@ use crate::{
         encoding::Encoding,
         request::{Cursor, Status},
     },
-    shard::{Behaviour, Cause, Class, Description, Fault, JobFailure, Life, Mail, Payload, Turn},
+    shard::{Behaviour, Cause, Class, Description, Fault, JobFailure, Life, Mail, Payload, Turn, label_index},
     token::Claims,
 };
 
@@ -102,7 +102,7 @@ macro_rules! handlers {
                 type Result = ();
 
                 fn handle(&mut self, $pattern: $message, $turn: &mut Turn<Self>) {
-                    $turn.label(label($label));
+                    $turn.label(const { label_index(ConnectionActor::LABELS, $label) });
                     let $actor = &mut self.record;
                     $body
                 }
@@ -123,28 +123,9 @@ handlers! {
     "claimed" Claimed(ticket) = Claimed<'_> => |record, turn| identify::claimed(record, ticket, turn);
     "refused" Refused(ticket) = Refused<'_> => |record, turn| identify::refused(record, ticket, turn);
     "restarted" Restarted(restart) = Restarted<'_> => |record, turn| lifecycle::restarted(record, restart, turn);
-    "job" JobEnded(_result) = JobEnded<'_> => |_record, turn| turn.label(label("job"));
+    "job" JobEnded(_result) = JobEnded<'_> => |_record, _turn| ();
     "reconnect" Leaving(after_ms) = Leaving => |record, turn| lifecycle::leaving(record, after_ms, turn);
     "fault" Inject(fault) = Inject => |_record, turn| lifecycle::fault(fault, turn);
-}
-
-/// The index of a label, found when the program is compiled.
-const fn label(name: &str) -> usize {
-    let mut at = 0;
-    while at < ConnectionActor::LABELS.len() {
-        let (known, name) = (ConnectionActor::LABELS[at].as_bytes(), name.as_bytes());
-        let mut same = known.len() == name.len();
-        let mut byte = 0;
-        while same && byte < name.len() {
-            same = known[byte] == name[byte];
-            byte += 1;
-        }
-        if same {
-            return at;
-        }
-        at += 1;
-    }
-    0
 }
 
 impl Behaviour for ConnectionActor {

@@ -71,6 +71,27 @@ pub trait Behaviour: Actor<Context = Turn<Self>> {
     fn describe(record: &Self::Record) -> Description;
 }
 
+/// The index of `name` in [`Behaviour::LABELS`], found when the program is compiled.
+///
+/// # Panics
+/// When there is no such label: inside `const { … }` the program does not compile.
+#[must_use]
+pub const fn label_index(labels: &[&str], name: &str) -> usize {
+    let mut at = 0;
+    while at < labels.len() {
+        let (known, name) = (labels[at].as_bytes(), name.as_bytes());
+        let mut byte = 0;
+        while byte < known.len() && byte < name.len() && known[byte] == name[byte] {
+            byte += 1;
+        }
+        if byte == known.len() && byte == name.len() {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("this label is not in LABELS")
+}
+
 /// One message for one turn. Borrowed and `Copy`: after a crash the same mail tells the next generation what hit it.
 pub enum Mail<'a, B: Behaviour> {
     /// The socket has just been opened.

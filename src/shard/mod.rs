@@ -34,7 +34,9 @@ use std::{
 };
 
 pub use actor::Shard;
-pub use behaviour::{Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload};
+pub use behaviour::{
+    Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, label_index,
+};
 pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
