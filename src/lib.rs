@@ -1,4 +1,78 @@
-//! Dormouse.
+//! Dormouse: a WebSocket connection server in which every connection is an actor that sleeps, crashes and comes back on
+//! its own socket. This file is the map; what the server does for its users is in `README.md`.
+//!
+//! # The idea
+//! An actor runs in turns. A turn takes the connection's *record* (its whole state between turns), one message and the
+//! time; it gives a new record and a list of effects. The shard commits both together when the turn has returned, and drops
+//! both when it panicked. Sleeping, waking, crashing, resuming on another socket: all of them are "the last committed
+//! record, and another turn".
+//!
+//! # The tree
+//! A module uses what stands below it and nothing above it.
+//!
+//! ```text
+//! main        chooses the allocator
+//! cli         one file per command; the client commands speak the HTTP API
+//! node        the one place that constructs and wires; start, signals, the end
+//! http        listener, handshake and admission, API (http/api/), pages, metrics page, drain
+//! connection  ConnectionActor: one handler per message, the record, one function per op
+//! echo        the smallest behaviour: sends everything back
+//! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed)
+//! shard       the engine: table of records, run queue, poller, turns, mailboxes, outboxes, sweeper, jobs, ledger
+//! supervision policy, budget, catch, crash reports, the supervisor of actix actors, the watchdog
+//! websocket   RFC 6455: bytes to messages and back, no I/O
+//! protocol    frames, requests, encodings, names, error codes, close codes
+//! token       JWTs and channel patterns
+//! config · id · telemetry · clock
+//! ```
+//!
+//! # The promises, and the one place that keeps each
+//! - A crash costs one turn: `shard/execute.rs` runs it on a copy; socket, session and queue are never in its hands.
+//! - The crash of a shard costs no socket: its state lives in `shard/core.rs`, outside the actor that drives it.
+//! - One order per channel: `channel/home.rs` gives out the offsets.
+//! - No hole and no double between replay and live: `channel/hub.rs` seats a subscriber when the answer arrives.
+//! - No silent loss: `channel/overflow.rs` remembers what a full mailbox refused, `shard/ledger.rs` counts every event.
+//! - An idle connection is a slot of `shard/table.rs` and a descriptor: no task, no timer, no buffer.
+//! - Every queue has a bound, and its file says what happens there.
+//! - Only `clock.rs` reads clocks, only `protocol/close.rs` knows close codes, only `node.rs` constructs.
+//!
+//! # Reading order
+//! `README.md` → this file → `shard/turn.rs` (what a handler may do) → `shard/table.rs` (what a connection is) →
+//! `shard/core.rs`, `shard/execute.rs` (a round, a turn) → [`supervision`] → `channel/home.rs` → `connection/actor.rs`.
+//!
+//! # Where is the room for a change?
+//!
+//! | change | begin in |
+//! |---|---|
+//! | an op, its fields, its texts | `protocol/request.rs`, then `connection/request.rs` |
+//! | what the server says | `protocol/frame.rs` |
+//! | an error or close code | `protocol/error.rs`, `protocol/close.rs` |
+//! | who may do what | `connection/access.rs` (channels), `http/auth.rs` (API), `token.rs` |
+//! | identify, resume, renewal | `connection/identify.rs` |
+//! | silence, parking, restarts as the client sees them | `connection/lifecycle.rs` |
+//! | offsets, history, cursors, gaps, keys | `channel/home.rs` |
+//! | who hears what, and in which order | `channel/hub.rs` |
+//! | presence | `channel/presence.rs` |
+//! | what one connection may hold or cost | `shard/table.rs`, `shard/mailbox.rs`, `shard/output.rs` |
+//! | reading, writing, fairness | `shard/stream.rs` |
+//! | how sockets come, go and change records | `shard/socket.rs` |
+//! | restart rules | `supervision/policy.rs`, `supervision/budget.rs` |
+//! | RFC 6455 | `websocket/reader.rs`, `websocket/frame.rs` |
+//! | the handshake and its refusals | `http/handshake.rs` |
+//! | a route of the API | `http/routes.rs`, `http/api/`, `http/openapi.json` |
+//! | a page, the JavaScript client | `http/assets/`, listed in `http/pages.rs` |
+//! | a key of the configuration | `config/sections.rs`, `config/rules.rs`, `config/dormouse.toml` |
+//! | a metric | `telemetry.rs`; counted on the hot path: `shard/stats.rs` |
+//! | a long-lived part | `node.rs`, started through [`supervision::Children`] |
+//! | a behaviour of your own | `shard/behaviour.rs` is the trait, `echo.rs` the example |
+//!
+//! # Words
+//! *Record*: the state of a connection between turns. *Dormant*: a record and a socket; *awake*: something is going on;
+//! *parked*: a record without a socket, waiting to be resumed. *Session*: the identity that outlives sockets. *Mailbox*:
+//! bounded, inbound. *Outbox*: bounded, outbound. *Home*: the shard that orders a channel. *Seat*: a channel as one shard's
+//! subscribers see it. *Event*: a publication with an offset; *signal*: ephemeral; *gap*: events that will not come.
+//! *Notice*, *letter*, *ask*: hub to connection, hub to hub, connection to hub.
+
 pub mod channel;
 pub mod cli;
 pub mod clock;

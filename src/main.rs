@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 /// Chosen by bytes per idle connection after a handshake storm: the buffers of a handshake must go back to the system.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     dormouse::cli::run(std::env::args_os())

@@ -33,7 +33,7 @@ use crate::{
 /// When it cannot start: the address is taken, the kernel gives no poller, a metric is defined twice.
 pub fn serve(config: Config) -> anyhow::Result<()> {
     supervision::install();
-    telemetry::init_logs(&config.telemetry)?;
+    let _logs = telemetry::init_logs(&config.telemetry)?;
     let descriptors = raise_descriptor_limit();
     System::new().block_on(run(config, descriptors))
 }
@@ -41,16 +41,26 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
 async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     let listener = http::bind(&config.listen).with_context(|| format!("cannot listen on {}", config.listen.addr))?;
     let address = listener.local_addr()?;
+    let mut config = config;
+    // Beyond that accepting would fail; a client is better told with a 503.
+    config.limits.max_connections = config.limits.max_connections.min(connections_for(descriptors));
+    let connections = config.limits.max_connections;
     let (gateway, arbiters) = start(config)?;
-    let workers = gateway.shards.count();
+    // Shards do the work; the HTTP side keeps pools of requests per worker, which an idle node pays for.
+    let workers = (gateway.shards.count() / 2).max(1);
     let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
     let serving = actix_rt::spawn(server);
-    let connections = gateway.config.limits.max_connections.min(connections_for(descriptors));
     tracing::info!(addr = %address, node = gateway.node, shards = workers, descriptors, connections, "listening");
     if gateway.config.chaos.enabled {
         tracing::warn!("chaos is enabled: clients and operators may crash actors");
     }
-    until_told_to_stop().await?;
+    let gave_up = tokio::select! {
+        told = until_told_to_stop() => told.map(|()| None)?,
+        child = gateway.children.gave_up() => Some(child),
+    };
+    if let Some(child) = &gave_up {
+        tracing::error!(%child, "a part of the node crashes again and again, leaving");
+    }
     tracing::info!(connections = gateway.sockets.open(), "draining");
     gateway.begin_drain();
     http::drain(&gateway).await;
@@ -63,7 +73,10 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
             tracing::error!("a shard's thread had panicked");
         }
     }
-    Ok(())
+    match gave_up {
+        Some(child) => anyhow::bail!("{child} crashed more often than its restart budget allows"),
+        None => Ok(()),
+    }
 }
 
 /// Constructs everything below HTTP.

@@ -9,22 +9,27 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Telemetry};
 
-/// Sends logs to standard error as the configuration asks; `RUST_LOG` is not read, the configuration is.
+/// Sends logs to standard error as the configuration asks; `RUST_LOG` is not read, the configuration is. They are written
+/// by a thread of their own until the guard is dropped; when nobody reads them and its queue is full, lines are lost
+/// rather than a shard stopped.
 ///
 /// # Errors
 /// When the filter cannot be read, or logging was set up before.
-pub fn init_logs(telemetry: &Telemetry) -> anyhow::Result<()> {
+pub fn init_logs(telemetry: &Telemetry) -> anyhow::Result<WorkerGuard> {
     let filter = EnvFilter::try_new(&telemetry.log)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let installed = match telemetry.format {
         LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => logs.json().try_init(),
     };
-    installed.map_err(|error| anyhow::anyhow!(error))
+    installed.map_err(|error| anyhow::anyhow!(error))?;
+    Ok(guard)
 }
 
 /// 1 µs … 4 s, ×4: turns and waits are micro- to milliseconds, stalls are seconds.
@@ -121,8 +126,8 @@ metrics! {
     slow_turns: IntCounter = counter, "dormouse_slow_turns_total";
     /// Jobs that run.
     jobs_in_flight: IntGauge = gauge, "dormouse_jobs_in_flight";
-    /// Jobs cancelled at their deadline.
-    jobs_overdue: IntCounter = counter, "dormouse_jobs_overdue";
+    /// Jobs past their deadline that still run (blocking ones cannot be cancelled).
+    jobs_overdue: IntGauge = gauge, "dormouse_jobs_overdue";
     /// Events given an offset.
     events_published: IntCounter = counter, "dormouse_events_published_total";
     /// Events the kernel took, per connection.

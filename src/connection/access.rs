@@ -14,7 +14,7 @@ pub(crate) fn check(record: &Record, channel: &str) -> Result<(), Fault> {
     let Some(identity) = &record.identity else {
         return Err(Fault::new(ErrorCode::NotIdentified, "identify first"));
     };
-    if let Some(patterns) = &identity.patterns
+    if let Some(patterns) = identity.patterns()
         && !token::allows(patterns, channel)
     {
         return Err(Fault::new(ErrorCode::Forbidden, format!("this token does not open {channel}")));

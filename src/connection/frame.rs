@@ -24,12 +24,13 @@ pub(crate) fn receive(record: &mut Record, payload: Payload<'_>, turn: &mut Turn
         Ok(json) => json,
         Err(fault) => return undecodable(record, &fault, turn),
     };
-    if record.identity.as_ref().is_some_and(|identity| identity.previous.is_some())
+    if record.identity.as_ref().is_some_and(|identity| identity.previous().is_some())
         && record.phase == Phase::Ready
         && let Some(identity) = record.identity_mut()
     {
         // The client has got the new session token: it speaks after the `ready` that brought it.
-        identity.previous = None;
+        identity.rare_mut().previous = None;
+        identity.tidy();
     }
     let Envelope { id, request } = match decode(&json) {
         Ok(envelope) => envelope,

@@ -88,7 +88,7 @@ pub(crate) fn renew(record: &mut Record, id: Option<RequestId>, renewal: &Identi
 /// Whether a client with `ticket` may go on with the session of `record`.
 pub(crate) fn admits(record: &Record, ticket: &Ticket) -> bool {
     let Some(identity) = record.identity.as_ref().filter(|_| record.phase == Phase::Ready) else { return false };
-    let previous = identity.previous.as_deref().is_some_and(|previous| same_secret(previous, &ticket.secret));
+    let previous = identity.previous().is_some_and(|previous| same_secret(previous, &ticket.secret));
     // Both secrets are compared whatever the first says, and each in constant time.
     let known = same_secret(&identity.secret, &ticket.secret) | previous;
     known && identity.user == ticket.claims.user
@@ -104,9 +104,9 @@ pub(crate) fn claimed(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
     record.parked = false;
     set_claims(record, &ticket.claims);
     if let Some(identity) = record.identity_mut() {
-        identity.previous = Some(Box::new(ticket.secret));
-        identity.status = ticket.status.unwrap_or(identity.status);
+        identity.rare_mut().previous = Some(ticket.secret);
     }
+    record.status = ticket.status.unwrap_or(record.status);
     let mut cursors: BTreeMap<&str, &Cursor> =
         ticket.cursors.iter().map(|(channel, cursor)| (channel.as_str(), cursor)).collect();
     let Some(identity) = record.identity.clone() else { return };
@@ -119,7 +119,7 @@ pub(crate) fn claimed(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
             cursor: cursors.remove(&*subscription.channel.name).map(since),
             subscriber: Subscriber {
                 user: identity.user.clone(),
-                status: identity.status,
+                status: record.status,
                 watches: subscription.watches,
                 inherits: true,
             },
@@ -142,12 +142,10 @@ fn begin(record: &mut Record, claims: &Claims, wishes: &Wishes, turn: &mut Conne
     record.identity = Some(Rc::new(Identity {
         user: claims.user.as_str().into(),
         secret: SessionSecret::default(),
-        previous: None,
-        patterns: None,
         subscriptions: SmallVec::new(),
-        welcome: None,
-        status: wishes.status.unwrap_or_default(),
+        rare: None,
     }));
+    record.status = wishes.status.unwrap_or_default();
     set_claims(record, claims);
     let cursors = wishes.cursors.iter().map(|(channel, cursor)| (channel.as_str(), cursor)).collect();
     let wanted: Vec<&str> = wishes.subscribe.iter().map(String::as_str).collect();
@@ -160,7 +158,8 @@ fn set_claims(record: &mut Record, claims: &Claims) {
     record.expires = claims.expires.map_or(0, |expires| u32::try_from(expires).unwrap_or(0).max(1));
     let patterns = claims.channels.as_ref().map(|patterns| patterns.as_slice().into());
     if let Some(identity) = record.identity_mut() {
-        identity.patterns = patterns;
+        identity.rare_mut().patterns = patterns;
+        identity.tidy();
     }
 }
 
@@ -199,7 +198,7 @@ fn subscriptions(
                     since: cursors.get(name).map_or(Since::Head, |cursor| since(cursor)),
                     subscriber: Subscriber {
                         user: identity.user.clone(),
-                        status: identity.status,
+                        status: record.status,
                         watches: false,
                         inherits: false,
                     },
@@ -222,7 +221,7 @@ fn welcome(record: &mut Record, asks: Vec<Ask>, resumed: bool, turn: &mut Connec
     let waiting = asks.len();
     let order = asks.iter().filter_map(Ask::channel).map(Into::into).collect();
     if let Some(identity) = record.identity_mut() {
-        identity.welcome = Some(Box::new(Welcome { order, waiting, resumed, states: Vec::new() }));
+        identity.rare_mut().welcome = Some(Welcome { order, waiting, resumed, states: Vec::new() });
     }
     for ask in asks {
         turn.ask(ask);
@@ -235,7 +234,7 @@ fn welcome(record: &mut Record, asks: Vec<Ask>, resumed: bool, turn: &mut Connec
 /// One of the channels has answered; `None`: it could not be subscribed.
 pub(crate) fn answered(record: &mut Record, state: Option<SubscriptionState>, turn: &mut ConnectionTurn) {
     let Some(identity) = record.identity_mut() else { return };
-    let Some(welcome) = &mut identity.welcome else { return };
+    let Some(welcome) = identity.rare.as_mut().and_then(|rare| rare.welcome.as_mut()) else { return };
     welcome.states.extend(state);
     welcome.waiting = welcome.waiting.saturating_sub(1);
     if welcome.waiting == 0 {
@@ -249,14 +248,16 @@ fn ready(record: &mut Record, turn: &mut ConnectionTurn) {
     let secret = turn.secret();
     let encoding = record.encoding;
     let Some(identity) = record.identity_mut() else { return };
-    let Some(mut welcome) = identity.welcome.take() else { return };
+    let Some(mut welcome) = identity.rare_mut().welcome.take() else { return };
     let order = &welcome.order;
     welcome.states.sort_by_key(|state| order.iter().position(|name| *name == state.channel));
-    if !welcome.resumed || identity.previous.is_none() {
-        // A renewal on a live connection: the client still holds the token before until it reads this.
-        identity.previous = welcome.resumed.then(|| Box::new(identity.secret));
+    let before = identity.secret;
+    if welcome.resumed {
+        // After a resume the client came with it; after a renewal on a live connection it holds the one before.
+        identity.rare_mut().previous.get_or_insert(before);
     }
     identity.secret = secret;
+    identity.tidy();
     let session = SessionToken { connection: turn.connection(), secret }.to_string();
     let frame = Frame::Ready {
         user: &identity.user,

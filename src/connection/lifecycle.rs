@@ -84,10 +84,11 @@ pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: bool, tur
     }
     record.parked = true;
     record.phase = Phase::Ready;
-    if record.identity.as_ref().is_some_and(|identity| identity.welcome.is_some())
+    if record.identity.as_ref().is_some_and(|identity| identity.rare.is_some())
         && let Some(identity) = record.identity_mut()
     {
-        identity.welcome = None;
+        identity.rare_mut().welcome = None;
+        identity.tidy();
     }
     turn.ask(Ask::Pause { channels: record.channels(), undelivered });
 }

@@ -49,6 +49,8 @@ pub struct Record {
     pub(crate) encoding: Encoding,
     /// There is no socket.
     pub(crate) parked: bool,
+    /// How the user wants to be seen.
+    pub(crate) status: Status,
 }
 
 /// What an identified connection has.
@@ -56,13 +58,42 @@ pub struct Record {
 pub(crate) struct Identity {
     pub(crate) user: CompactString,
     pub(crate) secret: SessionSecret,
+    pub(crate) subscriptions: SmallVec<[Subscription; 1]>,
+    /// What most connections have none of, most of the time.
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What an identified connection has for a moment, or only under some tokens.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rare {
     /// The secret before; good until the client shows that it got the new one.
-    pub(crate) previous: Option<Box<SessionSecret>>,
+    pub(crate) previous: Option<SessionSecret>,
     /// Channel patterns of the token; `None`: all channels.
     pub(crate) patterns: Option<Rc<[String]>>,
-    pub(crate) subscriptions: SmallVec<[Subscription; 1]>,
-    pub(crate) welcome: Option<Box<Welcome>>,
-    pub(crate) status: Status,
+    /// A `ready` under way.
+    pub(crate) welcome: Option<Welcome>,
+}
+
+impl Identity {
+    /// The rare part, for setting something in it; [`Identity::tidy`] frees it when that is gone again.
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Channel patterns of the token.
+    pub(crate) fn patterns(&self) -> Option<&[String]> {
+        self.rare.as_ref()?.patterns.as_deref()
+    }
+
+    /// The session secret before this one.
+    pub(crate) fn previous(&self) -> Option<&SessionSecret> {
+        self.rare.as_ref()?.previous.as_ref()
+    }
+
+    /// Frees the rare part when nothing is in it.
+    pub(crate) fn tidy(&mut self) {
+        self.rare.take_if(|rare| rare.previous.is_none() && rare.patterns.is_none() && rare.welcome.is_none());
+    }
 }
 
 /// One subscription.
@@ -96,6 +127,7 @@ impl Record {
             phase: Phase::Unidentified,
             encoding,
             parked: false,
+            status: Status::Online,
         }
     }
 
@@ -138,7 +170,8 @@ impl Record {
         } else {
             0
         };
-        counts + size_of::<Identity>() + user + subscriptions
+        let rare = if identity.rare.is_some() { size_of::<Rare>() } else { 0 };
+        counts + size_of::<Identity>() + user + subscriptions + rare
     }
 }
 
@@ -149,8 +182,8 @@ mod tests {
     #[test]
     fn per_connection_structures_have_not_grown() {
         println!("record {} bytes, identity {} bytes", size_of::<Record>(), size_of::<Identity>());
-        assert!(size_of::<Record>() <= 40, "{}", size_of::<Record>());
-        assert!(size_of::<Identity>() <= 112, "{}", size_of::<Identity>());
+        assert!(size_of::<Record>() <= 32, "{}", size_of::<Record>());
+        assert!(size_of::<Identity>() <= 72, "{}", size_of::<Identity>());
     }
 
     #[test]

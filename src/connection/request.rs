@@ -87,7 +87,7 @@ fn subscribe(record: &Record, id: Option<RequestId>, subscribe: Subscribe<'_>, t
     };
     let subscriber = Subscriber {
         user: identity.user.clone(),
-        status: identity.status,
+        status: record.status,
         watches: subscribe.presence.unwrap_or(false),
         inherits: again,
     };
@@ -155,11 +155,9 @@ fn check_word(field: &str, word: &str) -> Served {
 
 fn status(record: &mut Record, id: Option<RequestId>, status: Status, turn: &mut ConnectionTurn) -> Served {
     let channels = record.channels();
-    if let Some(identity) = record.identity_mut() {
-        identity.status = status;
-        let user = identity.user.clone();
-        turn.ask(Ask::SetStatus { channels, user, status });
-    }
+    record.status = status;
+    let user = identity(record)?.user.clone();
+    turn.ask(Ask::SetStatus { channels, user, status });
     done(record, id, Outcome::Done {}, turn);
     Ok(())
 }

@@ -268,7 +268,7 @@ impl<B: Behaviour> Core<B> {
     /// Brings the node's metrics up to date with this shard.
     pub(super) fn pour(&mut self) {
         self.stats.wakes.inc_by(std::mem::take(&mut self.spare.woken));
-        self.stats.pour(&self.ledger, self.jobs.in_flight());
+        self.stats.pour(&self.ledger, self.jobs.counts());
     }
 
     /// After a panic that escaped every turn: nothing half done stays, and whoever may have something to do is queued.

@@ -10,6 +10,7 @@ use prometheus::{
 use crate::{
     shard::{
         behaviour::{Behaviour, Cause},
+        jobs::JobCounts,
         ledger::{Drop, Ledger},
     },
     telemetry::Metrics,
@@ -26,7 +27,7 @@ pub(super) struct Stats {
     crashes: HashMap<String, u64>,
     lag: Histogram,
     poured: Ledger,
-    jobs_in_flight: i64,
+    jobs: JobCounts,
     pub(super) turn_seconds: LocalHistogram,
     pub(super) wait_seconds: LocalHistogram,
     pub(super) restart_seconds: LocalHistogram,
@@ -46,7 +47,7 @@ impl Stats {
             crashes: HashMap::new(),
             lag: metrics.shard_lag_seconds.with_label_values(&[shard.to_string()]),
             poured: Ledger::default(),
-            jobs_in_flight: 0,
+            jobs: JobCounts::default(),
             turn_seconds: metrics.turn_seconds.local(),
             wait_seconds: metrics.mailbox_wait_seconds.local(),
             restart_seconds: metrics.restart_seconds.local(),
@@ -90,16 +91,12 @@ impl Stats {
         *self.closes.entry(code).or_default() += 1;
     }
 
-    pub(super) fn job_overdue(&self) {
-        self.metrics.jobs_overdue.inc();
-    }
-
     pub(super) fn lag(&self, seconds: f64) {
         self.lag.observe(seconds);
     }
 
     /// Adds everything counted since the last call to the node's metrics.
-    pub(super) fn pour(&mut self, ledger: &Ledger, jobs_in_flight: usize) {
+    pub(super) fn pour(&mut self, ledger: &Ledger, jobs: JobCounts) {
         for counter in &self.turns {
             counter.flush();
         }
@@ -125,8 +122,8 @@ impl Stats {
             self.metrics.events_dropped.with_label_values(&[reason.name()]).inc_by(dropped);
         }
         self.poured = *ledger;
-        let jobs_in_flight = jobs_in_flight as i64;
-        self.metrics.jobs_in_flight.add(jobs_in_flight - self.jobs_in_flight);
-        self.jobs_in_flight = jobs_in_flight;
+        self.metrics.jobs_in_flight.add(jobs.in_flight as i64 - self.jobs.in_flight as i64);
+        self.metrics.jobs_overdue.add(jobs.overdue as i64 - self.jobs.overdue as i64);
+        self.jobs = jobs;
     }
 }
