@@ -141,7 +141,8 @@ pub(crate) fn refused(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
 fn begin(record: &mut Record, claims: &Claims, wishes: &Wishes, turn: &mut ConnectionTurn) {
     record.identity = Some(Rc::new(Identity {
         user: claims.user.as_str().into(),
-        secret: SessionSecret::default(),
+        // Told to nobody before `ready` brings the next; random all the same, since the record may park before.
+        secret: turn.secret(),
         subscriptions: SmallVec::new(),
         rare: None,
     }));
@@ -155,7 +156,7 @@ fn begin(record: &mut Record, claims: &Claims, wishes: &Wishes, turn: &mut Conne
 
 fn set_claims(record: &mut Record, claims: &Claims) {
     // The field is 32 bits wide; a token that outlives the year 2106 does not expire.
-    record.expires = claims.expires.map_or(0, |expires| u32::try_from(expires).unwrap_or(0).max(1));
+    record.expires = claims.expires.map_or(0, |expires| u32::try_from(expires).map_or(0, |expires| expires.max(1)));
     let patterns = claims.channels.as_ref().map(|patterns| patterns.as_slice().into());
     if let Some(identity) = record.identity_mut() {
         identity.rare_mut().patterns = patterns;
