@@ -220,6 +220,24 @@ impl<B: Behaviour> Turn<B> {
     pub fn asked_close(&self) -> Option<Close> {
         self.effects.close
     }
+
+    /// Whether the record's end was asked for.
+    #[must_use]
+    pub fn asked_end(&self) -> bool {
+        self.effects.end
+    }
+
+    /// `true`: a hold was asked for, `false`: a release.
+    #[must_use]
+    pub fn asked_hold(&self) -> Option<bool> {
+        self.effects.hold
+    }
+
+    /// Where the socket was asked to go, and with what.
+    #[must_use]
+    pub fn asked_transfer(&self) -> Option<(ConnectionId, &B::Ticket)> {
+        self.effects.transfer.as_ref().map(|(to, ticket)| (*to, ticket))
+    }
 }
 
 impl<B: Behaviour> ActorContext for Turn<B> {
