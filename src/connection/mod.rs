@@ -11,6 +11,8 @@ mod rate;
 mod record;
 mod request;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use actor::{ConnectionActor, Opening, Ticket};
 pub use record::Record;
