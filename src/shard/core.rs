@@ -15,6 +15,7 @@ use crate::{
     shard::{
         Options, Sockets,
         behaviour::{Behaviour, Hub, Mail},
+        execute::Next,
         inbox::Inbox,
         jobs::Jobs,
         ledger::Ledger,
@@ -28,7 +29,8 @@ use crate::{
         transfer::Letter,
         turn::Turn,
     },
-    supervision::{Beat, Budget},
+    supervision::{self, Beat, Budget, CrashReport},
+    websocket::Reader,
 };
 
 /// One read takes at most this much; what a burst leaves waits in the kernel.
@@ -64,6 +66,8 @@ pub(super) struct Core<B: Behaviour> {
     pub(super) moving: Option<(ConnectionId, B::Ticket)>,
     closes: Vec<(ConnectionId, Close)>,
     letters: Vec<Letter<B>>,
+    /// The hub's first panic since the last round.
+    hub_crash: Option<CrashReport>,
 }
 
 /// What a shard is built from.
@@ -115,6 +119,7 @@ impl<B: Behaviour> Core<B> {
             moving: None,
             closes: Vec::new(),
             letters: Vec::new(),
+            hub_crash: None,
             now: parts.clock.now(),
             options: parts.options,
             settings: parts.settings,
@@ -149,12 +154,13 @@ impl<B: Behaviour> Core<B> {
                 self.settle();
             }
         }
+        self.raise_hub_crash();
         more_events || !self.queue.is_empty()
     }
 
     fn poll(&mut self) -> io::Result<bool> {
         let Self { poller, table, queue, lingering, scratch, .. } = self;
-        poller.take(|ready| match ready.subject {
+        let more = poller.take(|ready| match ready.subject {
             Subject::Connection(index) => {
                 let Some(slot) = table.get_mut(index) else { return };
                 slot.readable |= ready.readable;
@@ -168,7 +174,9 @@ impl<B: Behaviour> Core<B> {
                     lingering.ready(number, scratch);
                 }
             }
-        })
+        });
+        lingering.watch_unread(poller);
+        more
     }
 
     fn read_letters(&mut self) {
@@ -176,7 +184,7 @@ impl<B: Behaviour> Core<B> {
         self.inbox.take(&mut letters);
         for letter in letters.drain(..) {
             match letter {
-                Letter::Hub(letter) => self.hub.letter(letter, &mut post!(self)),
+                Letter::Hub(letter) => self.with_hub(|hub, post| hub.letter(letter, post)),
                 Letter::Transfer(transfer) => self.receive_transfer(*transfer),
             }
             self.settle();
@@ -197,19 +205,39 @@ impl<B: Behaviour> Core<B> {
 
     /// Runs one turn outside the mailbox and sees its effects through.
     pub(super) fn handle(&mut self, index: u32, mail: Mail<'_, B>) {
-        self.run(index, mail, false);
+        if self.run(index, mail, false) == Next::Move {
+            self.send_transfer(index, Reader::default(), Vec::new());
+        }
         self.finish(index);
         self.settle();
     }
 
+    /// Lets the hub work. A panic of it waits until the shard is between two services: raised at once, it would take
+    /// along what has been read and not served.
+    fn with_hub(&mut self, work: impl FnOnce(&mut B::Hub, &mut Post<'_, B>)) {
+        if let Err(report) = supervision::catch(|| work(&mut self.hub, &mut post!(self))) {
+            self.hub_crash.get_or_insert(report);
+        }
+    }
+
+    /// Hands a panic of the hub on to the shard's supervisor, which counts it and starts the actor again.
+    fn raise_hub_crash(&mut self) {
+        if let Some(report) = self.hub_crash.take() {
+            #[expect(clippy::panic, reason = "it was a panic; only its time has changed")]
+            {
+                panic!("hub crashed: {report}");
+            }
+        }
+    }
+
     /// Gives a committed turn's ask to the hub.
     pub(super) fn ask(&mut self, from: ConnectionId, ask: B::Ask) {
-        self.hub.ask(from, ask, &mut post!(self));
+        self.with_hub(|hub, post| hub.ask(from, ask, post));
     }
 
     /// Tells the hub that a mailbox which had overflowed is empty again.
     pub(super) fn drained(&mut self, connection: ConnectionId) {
-        self.hub.drained(connection, &mut post!(self));
+        self.with_hub(|hub, post| hub.drained(connection, post));
     }
 
     /// Closes what the hub wants closed.
@@ -226,7 +254,7 @@ impl<B: Behaviour> Core<B> {
         self.now = self.clock.now();
         self.sweep();
         self.lingering.sweep(self.now);
-        self.hub.tick(&mut post!(self));
+        self.with_hub(|hub, post| hub.tick(post));
         self.settle();
         self.forget_spent_budgets();
         if self.queue.is_empty() {
@@ -234,6 +262,7 @@ impl<B: Behaviour> Core<B> {
         }
         self.stats.lag(late);
         self.pour();
+        self.raise_hub_crash();
     }
 
     /// Brings the node's metrics up to date with this shard.

@@ -22,6 +22,8 @@ const MOST: usize = 8_192;
 pub(super) struct Lingering {
     sockets: HashMap<u64, TcpStream>,
     due: VecDeque<(u64, u32)>,
+    /// Those that had more to read than was thrown away at once: edge-triggered, they must be watched anew.
+    unread: Vec<u64>,
     next: u64,
 }
 
@@ -46,16 +48,29 @@ impl Lingering {
     /// The peer sent something or left.
     pub(super) fn ready(&mut self, number: u64, scratch: &mut [u8]) {
         let Some(socket) = self.sockets.get_mut(&number) else { return };
-        // A peer that goes on sending gets no more than this; the rest waits for the sweep.
+        // A peer that goes on sending gets no more than this before others have their turn.
         for _ in 0..16 {
             match socket.read(scratch) {
-                Ok(0) => break,
-                Ok(_) => {}
+                Ok(1..) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(_) => break,
+                Ok(0) | Err(_) => {
+                    self.sockets.remove(&number);
+                    return;
+                }
             }
         }
-        self.sockets.remove(&number);
+        self.unread.push(number);
+    }
+
+    /// Has the poller tell again of those that [`Lingering::ready`] has not read to their end.
+    pub(super) fn watch_unread(&mut self, poller: &Poller) {
+        for number in self.unread.drain(..) {
+            if let Some(socket) = self.sockets.get(&number)
+                && poller.rename(socket, Subject::Lingering(number)).is_err()
+            {
+                self.sockets.remove(&number);
+            }
+        }
     }
 
     /// Closes those whose time is over.

@@ -40,8 +40,10 @@ impl<B: Behaviour> Core<B> {
         };
         let Some(index) = self.insert(record, socket) else { return };
         self.turn.output.bytes.extend_from_slice(&response);
-        if self.run(index, Mail::Opened(&opening), false) == Next::Go {
-            self.keep_unread(index, Reader::default(), unread);
+        match self.run(index, Mail::Opened(&opening), false) {
+            Next::Go | Next::Retry => self.keep_unread(index, Reader::default(), unread),
+            Next::Move => self.send_transfer(index, Reader::default(), unread),
+            Next::Stop => {}
         }
         self.finish(index);
         self.settle();
@@ -150,6 +152,8 @@ impl<B: Behaviour> Core<B> {
         if let Some(slot) = self.table.get_mut(index)
             && let Some(awake) = &mut slot.awake
         {
+            // Its events are on their way, but no longer in this shard's hands.
+            self.ledger.drop(Drop::Disconnected, awake.outbox.events());
             transfer.unsent = awake.outbox.take_bytes();
             if transfer.reader.is_idle() && transfer.unread.is_empty() {
                 transfer.reader = std::mem::take(&mut awake.reader);

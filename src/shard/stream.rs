@@ -102,7 +102,10 @@ impl<B: Behaviour> Core<B> {
                     }
                     Input::Nothing => return true,
                     Input::Lost => {
-                        self.lost(index, Cause::Cut);
+                        // A peer that has ended its side may still read: what it asked for before is answered.
+                        if self.flush(index) {
+                            self.lost(index, Cause::Cut);
+                        }
                         return false;
                     }
                 },
