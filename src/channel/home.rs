@@ -80,8 +80,8 @@ pub enum Since {
         epoch: Epoch,
         /// What the shard had seen when the socket was lost.
         offset: u64,
-        /// Something that was offered before had not reached the client.
-        undelivered: bool,
+        /// So many events that were offered before had not reached the client.
+        undelivered: u64,
     },
 }
 
@@ -187,9 +187,9 @@ impl Home {
             Since::Head => from_now,
             Since::Last(n) => CatchUp { missed: self.newest(n.min(limit)), ..from_now },
             Since::Parked { epoch, offset, undelivered } => {
-                let passed = epoch != self.epoch || offset < self.head || undelivered;
-                let from = if epoch == self.epoch { (offset + 1).min(self.head) } else { 1 };
-                let gap = Gap { from, to: self.head, reason: GapReason::Overflow };
+                let passed = epoch != self.epoch || offset < self.head || undelivered > 0;
+                let from = if epoch == self.epoch { (offset + 1).saturating_sub(undelivered).max(1) } else { 1 };
+                let gap = Gap { from: from.min(self.head), to: self.head, reason: GapReason::Overflow };
                 CatchUp { recovered: !passed, gap: passed.then_some(gap), ..from_now }
             }
             Since::Cursor { epoch, offset } => {
@@ -234,7 +234,9 @@ impl Home {
             && self.events.is_empty()
             && self.keys.is_empty()
             && self.presence.as_ref().is_none_or(Presence::is_empty)
-            && now.unix_ms.saturating_sub(self.used_at) > self.settings().history_age.as_millis() as u64
+            // One that never had an event has no numbering to remember.
+            && (self.head == 0
+                || now.unix_ms.saturating_sub(self.used_at) > self.settings().history_age.as_millis() as u64)
     }
 
     fn newest(&self, n: u64) -> Vec<Arc<Event>> {
@@ -343,11 +345,12 @@ mod tests {
     fn a_parked_session_without_a_cursor_is_told_what_passed() {
         let parked = |offset, undelivered| Since::Parked { epoch: Epoch::new(7), offset, undelivered };
         let mut home = filled(9, 10, 10);
-        assert!(home.catch_up(&parked(9, false), at(2)).recovered);
-        let got = home.catch_up(&parked(6, false), at(2));
+        assert!(home.catch_up(&parked(9, 0), at(2)).recovered);
+        let got = home.catch_up(&parked(6, 0), at(2));
         assert_eq!(got.gap, Some(Gap { from: 7, to: 9, reason: GapReason::Overflow }));
         assert!(got.missed.is_empty());
-        assert!(!home.catch_up(&parked(9, true), at(2)).recovered);
+        let got = home.catch_up(&parked(8, 3), at(2));
+        assert_eq!(got.gap, Some(Gap { from: 6, to: 9, reason: GapReason::Overflow }));
     }
 
     #[test]

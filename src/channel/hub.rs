@@ -209,12 +209,18 @@ impl ChannelHub {
             return;
         };
         if !post.is_live(to) {
-            // Gone while it asked: give the place back.
-            return self.give_up_place(channel, subscriber.user, post);
+            // Gone while it asked: give the place back, unless it is the one that its farewell has given back.
+            if !subscriber.inherits {
+                self.give_up_place(channel, subscriber.user, post);
+            }
+            return;
         }
         let seat = self.seats.entry(Arc::clone(&channel)).or_insert_with(|| Seat::new(catch_up.epoch, catch_up.head));
         (seat.epoch, seat.head) = (catch_up.epoch, catch_up.head);
         seat.add(to.index(), subscriber.watches);
+        if subscriber.replaces {
+            self.withdraw(&channel, to, post);
+        }
         let (gap, missed) = (catch_up.gap, std::mem::take(&mut catch_up.missed));
         let answer = Answer::Subscribed { catch_up, roster, subscriber };
         post.tell(to, Notice::Answer { channel: Arc::clone(&channel), tag, answer });
@@ -304,6 +310,19 @@ impl ChannelHub {
         self.ask_home(channel, Origin::Nobody, request, post);
     }
 
+    /// Takes back what waits of `channel` for a connection that no longer wants it, or wants it again from its cursor.
+    fn withdraw<B>(&mut self, channel: &Arc<Channel>, from: ConnectionId, post: &mut Post<'_, B>)
+    where
+        B: Channeled,
+    {
+        self.overflows.forget(from.index(), channel);
+        post.withdraw(from, |notice| match notice {
+            Notice::Event(event) => event.channel == *channel,
+            Notice::Gap { channel: of, .. } => of == channel,
+            Notice::Whisper(_) | Notice::Answer { .. } => false,
+        });
+    }
+
     fn leave_seat(&mut self, channel: &Arc<Channel>, index: u32) -> bool {
         let Some(seat) = self.seats.get_mut(channel) else { return false };
         let was_seated = seat.members.contains(index);
@@ -345,22 +364,28 @@ impl ChannelHub {
         });
     }
 
-    fn pause(
-        &mut self,
-        from: ConnectionId,
-        channels: Vec<Arc<Channel>>,
-        undelivered: bool,
-        post: &Post<'_, impl Channeled>,
-    ) {
-        debug_assert_eq!(from.shard(), post.shard());
-        self.overflows.take(from.index());
+    fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: u64) {
+        let untold = self.overflows.take(from.index());
         for channel in channels {
             let Some((epoch, offset)) = self.seats.get(&channel).map(|seat| (seat.epoch, seat.head)) else { continue };
             if self.leave_seat(&channel, from.index()) {
-                let since = Since::Parked { epoch, offset, undelivered };
+                // What did not reach the client is among the channel's newest.
+                let refused = untold.iter().find(|(of, _)| *of == channel).map_or(0, |(_, gap)| offset + 1 - gap.from);
+                let since = Since::Parked { epoch, offset, undelivered: undelivered + refused };
                 self.paused.entry(from).or_default().push((channel, since));
             }
         }
+    }
+
+    /// From where a paused subscription would go on.
+    fn take_paused(&mut self, from: ConnectionId, channel: &Arc<Channel>) -> Option<Since> {
+        let paused = self.paused.get_mut(&from)?;
+        let at = paused.iter().position(|(known, _)| known == channel)?;
+        let (_, since) = paused.swap_remove(at);
+        if paused.is_empty() {
+            self.paused.remove(&from);
+        }
+        Some(since)
     }
 }
 
@@ -371,37 +396,32 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         match ask {
             Ask::OfHome { channel, tag, request } => {
                 let creates = matches!(request, HomeRequest::Subscribe { .. } | HomeRequest::Publish(_));
-                let Some(known) =
-                    self.directory.get(&channel).or_else(|| creates.then(|| self.directory.intern(&channel)))
-                else {
+                if !post.has_room() {
+                    let channel = self.directory.imagine(&channel);
+                    let fault = Fault::new(ErrorCode::Overloaded, "the node is behind, try again later");
+                    post.tell(from, Notice::Answer { channel, tag, answer: Answer::Failed(fault) });
+                    return;
+                }
+                let known = self.directory.get(&channel).or_else(|| creates.then(|| self.directory.intern(&channel)));
+                let Some(known) = known else {
                     // Asking about a channel nobody has used makes no channel.
                     let channel = self.directory.imagine(&channel);
                     let answer = unused(&channel, &request);
                     post.tell(from, Notice::Answer { channel, tag, answer });
                     return;
                 };
-                if creates && !post.has_room() {
-                    let fault = Fault::new(ErrorCode::Overloaded, "the node is behind, try again later");
-                    post.tell(from, Notice::Answer { channel: known, tag, answer: Answer::Failed(fault) });
-                    return;
-                }
                 self.ask_home(known, Origin::Connection(from, tag), request, post);
             }
             Ask::Unsubscribe { channel, user } => {
                 self.leave_seat(&channel, from.index());
+                self.withdraw(&channel, from, post);
+                self.take_paused(from, &channel);
                 self.give_up_place(channel, user, post);
             }
-            Ask::Pause { channels, undelivered } => self.pause(from, channels, undelivered, post),
+            Ask::Pause { channels, undelivered } => self.pause(from, channels, undelivered),
             Ask::Resume { channel, tag, cursor, subscriber } => {
-                let paused = self.paused.get_mut(&from);
-                let since = paused.and_then(|paused| {
-                    let at = paused.iter().position(|(known, _)| *known == channel)?;
-                    Some(paused.swap_remove(at).1)
-                });
-                if self.paused.get(&from).is_some_and(Vec::is_empty) {
-                    self.paused.remove(&from);
-                }
-                let since = cursor.or(since.clone()).unwrap_or(Since::Head);
+                let since = self.take_paused(from, &channel);
+                let since = cursor.or(since).unwrap_or(Since::Head);
                 let request = HomeRequest::Subscribe { subscriber, since };
                 self.ask_home(channel, Origin::Connection(from, tag), request, post);
             }

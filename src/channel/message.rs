@@ -44,8 +44,8 @@ pub enum Ask {
     Pause {
         /// All subscriptions.
         channels: Vec<Arc<Channel>>,
-        /// Something offered before did not reach the client.
-        undelivered: bool,
+        /// So many events offered before did not reach the client.
+        undelivered: u64,
     },
     /// Go on with a paused subscription from where the shard was when it paused.
     Resume {
@@ -99,6 +99,8 @@ pub struct Subscriber {
     pub watches: bool,
     /// The session is counted as present already.
     pub inherits: bool,
+    /// What waits of this channel in the mailbox is part of the replay asked for.
+    pub replaces: bool,
 }
 
 /// What a home is asked.
@@ -200,7 +202,16 @@ pub struct Description {
 
 /// What an answer answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tag {
+pub struct Tag {
+    /// Which of the record's sockets asked: an answer to a request of an earlier socket is no answer on this one.
+    pub socket: u8,
+    /// What was asked for.
+    pub purpose: Purpose,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
     /// A request of the client, perhaps without an id.
     Request(Option<RequestId>),
     /// A subscription that `ready` will list.

@@ -15,5 +15,7 @@ mod shared_frame;
 pub use directory::{Channel, Directory};
 pub use home::{CatchUp, Event, Gap, Publication, Published, Since};
 pub use hub::ChannelHub;
-pub use message::{Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Subscriber, Tag, Whisper};
+pub use message::{
+    Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Purpose, Subscriber, Tag, Whisper,
+};
 pub use shared_frame::SharedFrame;

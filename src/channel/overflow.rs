@@ -31,6 +31,13 @@ impl Overflows {
             && self.open.get(&index).is_some_and(|gaps| gaps.iter().any(|(known, _)| known == channel))
     }
 
+    /// The client no longer wants to know about this channel.
+    pub(super) fn forget(&mut self, index: u32, channel: &Arc<Channel>) {
+        if let Some(gaps) = self.open.get_mut(&index) {
+            gaps.retain(|(known, _)| known != channel);
+        }
+    }
+
     /// The gaps to tell, now that there is room.
     pub(super) fn take(&mut self, index: u32) -> Vec<(Arc<Channel>, Gap)> {
         self.open.remove(&index).unwrap_or_default()

@@ -30,10 +30,14 @@ pub(crate) fn check(record: &Record, channel: &str) -> Result<(), Fault> {
 
 /// `pair` is `user+other` or `other+user`, whichever is sorted.
 fn names(pair: &str, user: &str) -> bool {
-    let first = pair.strip_prefix(user).and_then(|rest| rest.strip_prefix('+'));
-    let second = pair.strip_suffix(user).and_then(|rest| rest.strip_suffix('+'));
-    first.is_some_and(|other| !other.is_empty() && user <= other)
-        || second.is_some_and(|other| !other.is_empty() && other <= user)
+    // Exactly one `+`: with more, the same name would mean several pairs. Users with a `+` of their own have no dm.
+    match pair.split_once('+') {
+        Some((first, second)) => {
+            let is_pair = !first.is_empty() && first <= second && !second.contains('+');
+            is_pair && (first == user || second == user)
+        }
+        None => false,
+    }
 }
 
 #[cfg(test)]
@@ -49,5 +53,7 @@ mod tests {
         assert!(!names("alice+bob", "ali"));
         assert!(!names("alice", "alice"));
         assert!(!names("alice+", "alice"));
+        assert!(!names("a+b+c", "a"));
+        assert!(!names("a+b+c", "a+b"));
     }
 }

@@ -75,8 +75,8 @@ messages! {
     Opened<'a>(&'a Opening);
     /// The deadline has passed.
     Silent;
-    /// The socket is gone; the flag: something that waited for it was dropped.
-    Detached(Cause, bool);
+    /// The socket is gone; the number: events that waited for it and were dropped.
+    Detached(Cause, u64);
     /// A socket came to resume this record.
     Claimed<'a>(&'a Ticket);
     /// The record this socket came for is not there.

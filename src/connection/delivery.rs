@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    channel::{Answer, Ask, CatchUp, Channel, Event, Gap, Notice, Subscriber, Tag, Whisper},
+    channel::{Answer, Ask, CatchUp, Channel, Event, Gap, Notice, Purpose, Subscriber, Tag, Whisper},
     connection::{
         actor::ConnectionActor,
         identify,
-        record::{Record, Subscription},
+        record::{Phase, Record, Subscription},
     },
     protocol::{
         error::{ErrorCode, Fault},
@@ -42,17 +42,21 @@ pub(crate) fn gap(record: &Record, channel: &str, gap: Gap, turn: &mut Connectio
 /// A channel's home has answered an earlier ask of this connection.
 pub(crate) fn answer(record: &mut Record, notice: &Notice, turn: &mut ConnectionTurn) {
     let Notice::Answer { channel, tag, answer } = notice else { return };
+    if let Answer::Subscribed { subscriber, .. } = answer {
+        seat(record, channel, subscriber, turn);
+    }
+    if tag.socket != record.socket {
+        // Asked by a socket that is gone: nobody here waits for it.
+        return;
+    }
     match answer {
-        Answer::Subscribed { catch_up, roster, subscriber } => {
-            seat(record, channel, subscriber, turn);
-            match tag {
-                Tag::Welcome => identify::answered(record, Some(state(channel, catch_up)), turn),
-                Tag::Request(id) => {
-                    turn.release();
-                    reply_subscribed(record, *id, channel, catch_up, roster.as_ref(), turn);
-                }
+        Answer::Subscribed { catch_up, roster, .. } => match tag.purpose {
+            Purpose::Welcome => identify::answered(record, Some(state(channel, catch_up)), turn),
+            Purpose::Request(id) => {
+                turn.release();
+                reply_subscribed(record, id, channel, catch_up, roster.as_ref(), turn);
             }
-        }
+        },
         Answer::Described(description) => {
             let state = SubscriptionState {
                 channel: description.channel.clone(),
@@ -87,9 +91,9 @@ fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Subscriber, tu
             }
         }
     }
-    if record.parked {
+    if record.phase == Phase::Parked {
         // The socket was lost while the home answered.
-        turn.ask(Ask::Pause { channels: vec![Arc::clone(channel)], undelivered: false });
+        turn.ask(Ask::Pause { channels: vec![Arc::clone(channel)], undelivered: 0 });
     }
 }
 
@@ -117,19 +121,19 @@ fn reply_subscribed(
 }
 
 fn reply(record: &Record, tag: Tag, outcome: Outcome<'_>, turn: &mut ConnectionTurn) {
-    if let Tag::Request(Some(id)) = tag {
+    if let Purpose::Request(Some(id)) = tag.purpose {
         turn.send(record.encoding, &Frame::ok(id, outcome));
     }
 }
 
 /// A home could not do it; whoever waited for it goes on.
 pub(crate) fn failed(record: &mut Record, tag: Tag, fault: &Fault, turn: &mut ConnectionTurn) {
-    match tag {
-        Tag::Welcome => {
+    match tag.purpose {
+        Purpose::Welcome => {
             turn.send(record.encoding, &Frame::failure(None, fault));
             identify::answered(record, None, turn);
         }
-        Tag::Request(id) => {
+        Purpose::Request(id) => {
             turn.release();
             turn.send(record.encoding, &Frame::failure(id, fault));
         }

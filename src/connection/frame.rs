@@ -26,6 +26,7 @@ pub(crate) fn receive(record: &mut Record, payload: Payload<'_>, turn: &mut Turn
     };
     if record.identity.as_ref().is_some_and(|identity| identity.previous().is_some())
         && record.phase == Phase::Ready
+        && !turn.was_read_before()
         && let Some(identity) = record.identity_mut()
     {
         // The client has got the new session token: it speaks after the `ready` that brought it.

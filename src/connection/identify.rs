@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 use smallvec::SmallVec;
 
 use crate::{
-    channel::{Ask, Channel, HomeRequest, Since, Subscriber, Tag},
+    channel::{Ask, Channel, HomeRequest, Purpose, Since, Subscriber},
     connection::{
         access,
         actor::{ConnectionActor, Ticket},
@@ -78,7 +78,8 @@ pub(crate) fn renew(record: &mut Record, id: Option<RequestId>, renewal: &Identi
         return turn.close(Close::AUTH_FAILED);
     }
     set_claims(record, &claims);
-    let tag = Tag::Welcome;
+    close_forbidden(record, turn);
+    let tag = record.tag(Purpose::Welcome);
     let describe =
         |channel: Arc<Channel>| Ask::OfHome { channel: (&*channel.name).into(), tag, request: HomeRequest::Describe };
     let asks = record.channels().into_iter().map(describe).collect();
@@ -87,7 +88,10 @@ pub(crate) fn renew(record: &mut Record, id: Option<RequestId>, renewal: &Identi
 
 /// Whether a client with `ticket` may go on with the session of `record`.
 pub(crate) fn admits(record: &Record, ticket: &Ticket) -> bool {
-    let Some(identity) = record.identity.as_ref().filter(|_| record.phase == Phase::Ready) else { return false };
+    let Some(identity) = record.identity.as_ref().filter(|_| matches!(record.phase, Phase::Ready | Phase::Parked))
+    else {
+        return false;
+    };
     let previous = identity.previous().is_some_and(|previous| same_secret(previous, &ticket.secret));
     // Both secrets are compared whatever the first says, and each in constant time.
     let known = same_secret(&identity.secret, &ticket.secret) | previous;
@@ -101,12 +105,12 @@ fn same_secret(a: &SessionSecret, b: &SessionSecret) -> bool {
 /// This record goes on with a new socket.
 pub(crate) fn claimed(record: &mut Record, ticket: &Ticket, turn: &mut ConnectionTurn) {
     record.encoding = ticket.encoding;
-    record.parked = false;
     set_claims(record, &ticket.claims);
     if let Some(identity) = record.identity_mut() {
         identity.rare_mut().previous = Some(ticket.secret);
     }
     record.status = ticket.status.unwrap_or(record.status);
+    close_forbidden(record, turn);
     let mut cursors: BTreeMap<&str, &Cursor> =
         ticket.cursors.iter().map(|(channel, cursor)| (channel.as_str(), cursor)).collect();
     let Some(identity) = record.identity.clone() else { return };
@@ -115,13 +119,14 @@ pub(crate) fn claimed(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
         .iter()
         .map(|subscription| Ask::Resume {
             channel: subscription.channel.clone(),
-            tag: Tag::Welcome,
+            tag: record.tag(Purpose::Welcome),
             cursor: cursors.remove(&*subscription.channel.name).map(since),
             subscriber: Subscriber {
                 user: identity.user.clone(),
                 status: record.status,
                 watches: subscription.watches,
                 inherits: true,
+                replaces: false,
             },
         })
         .collect();
@@ -164,6 +169,18 @@ fn set_claims(record: &mut Record, claims: &Claims) {
     }
 }
 
+/// Ends subscriptions that the token of now no longer opens.
+fn close_forbidden(record: &mut Record, turn: &mut ConnectionTurn) {
+    for channel in record.channels() {
+        let Err(fault) = access::check(record, &channel.name) else { continue };
+        let Some(identity) = record.identity_mut() else { return };
+        identity.subscriptions.retain(|own| own.channel != channel);
+        let user = identity.user.clone();
+        turn.send(record.encoding, &Frame::failure(None, &fault));
+        turn.ask(Ask::Unsubscribe { channel, user });
+    }
+}
+
 fn since(cursor: &Cursor) -> Since {
     Since::Cursor { epoch: cursor.epoch.parse().ok(), offset: cursor.offset }
 }
@@ -194,7 +211,7 @@ fn subscriptions(
         match allowed {
             Ok(()) => asks.push(Ask::OfHome {
                 channel: name.into(),
-                tag: Tag::Welcome,
+                tag: record.tag(Purpose::Welcome),
                 request: HomeRequest::Subscribe {
                     since: cursors.get(name).map_or(Since::Head, |cursor| since(cursor)),
                     subscriber: Subscriber {
@@ -202,6 +219,7 @@ fn subscriptions(
                         status: record.status,
                         watches: false,
                         inherits: false,
+                        replaces: false,
                     },
                 },
             }),

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::{
-    channel::{Ask, Event, Gap, Notice, Tag},
+    channel::{Ask, Event, Gap, Notice, Purpose},
     connection::{
         actor::{ConnectionActor, Opening},
         delivery, frame, identify,
         record::{Phase, Record},
         settings::Settings,
     },
+    id::SessionSecret,
     protocol::{
         close::Close,
         encoding::Payload,
@@ -65,7 +66,7 @@ pub(crate) fn deadline(record: &Record, settings: &Settings, life: Life) -> u32 
 
 /// The deadline has passed.
 pub(crate) fn silent(record: &Record, turn: &mut ConnectionTurn) {
-    if record.parked {
+    if record.phase == Phase::Parked {
         turn.end();
     } else if record.phase == Phase::Unidentified {
         turn.close(Close::NOT_IDENTIFIED);
@@ -77,13 +78,15 @@ pub(crate) fn silent(record: &Record, turn: &mut ConnectionTurn) {
 }
 
 /// The socket is gone: park, unless there is no session or the client has said goodbye.
-pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: bool, turn: &mut ConnectionTurn) {
+pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: u64, turn: &mut ConnectionTurn) {
     let goodbye = matches!(cause, Cause::ClientClosed(Some(1000 | 1001)));
-    if goodbye || record.phase == Phase::Unidentified {
+    // Before its first `ready` a session has no secret that anybody could come back with.
+    let nameless = record.identity.as_ref().is_none_or(|identity| identity.secret == SessionSecret::default());
+    if goodbye || nameless {
         return turn.end();
     }
-    record.parked = true;
-    record.phase = Phase::Ready;
+    record.phase = Phase::Parked;
+    record.socket = record.socket.wrapping_add(1);
     if record.identity.as_ref().is_some_and(|identity| identity.rare.is_some())
         && let Some(identity) = record.identity_mut()
     {
@@ -103,7 +106,7 @@ pub(crate) struct Restart<'a> {
 enum Lost<'a> {
     Frame(Payload<'a>),
     Event(&'a Event),
-    Answer(Tag),
+    Answer(Purpose),
     Other,
 }
 
@@ -112,7 +115,7 @@ impl<'a> Restart<'a> {
         let lost = |mail: &Mail<'a, ConnectionActor>| match *mail {
             Mail::Frame(payload) => Lost::Frame(payload),
             Mail::Message(Notice::Event(event)) => Lost::Event(event),
-            Mail::Message(Notice::Answer { tag, .. }) => Lost::Answer(*tag),
+            Mail::Message(Notice::Answer { tag, .. }) => Lost::Answer(tag.purpose),
             _ => Lost::Other,
         };
         Self { mail: crash.mail.map(lost), retried: crash.retried, gave_up: crash.gave_up }
@@ -136,13 +139,13 @@ pub(crate) fn restarted(record: &mut Record, restart: Restart<'_>, turn: &mut Co
             let gap = Gap { from: event.offset, to: event.offset, reason: GapReason::Crash };
             delivery::gap(record, &event.channel.name, gap, turn);
         }
-        Some(Lost::Answer(Tag::Request(id))) => {
+        Some(Lost::Answer(Purpose::Request(id))) => {
             turn.release();
             request = id;
             lost = u32::from(id.is_none());
             crashed(record, id, turn);
         }
-        Some(Lost::Answer(Tag::Welcome)) => {
+        Some(Lost::Answer(Purpose::Welcome)) => {
             lost = 1;
             identify::answered(record, None, turn);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Now;
 
-/// When the next publish would be exactly on schedule, in microseconds of the clock.
+/// When the next publish would be exactly on schedule, in microseconds of the clock. Costs are counted in tenths.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rate {
     on_schedule: u64,
@@ -26,13 +26,13 @@ impl Limit {
 }
 
 impl Rate {
-    /// Takes one; else how long until there is one.
-    pub(crate) fn take(&mut self, limit: Limit, now: Now) -> Result<(), Duration> {
+    /// Takes `tenths` of one; else how long until there is one.
+    pub(crate) fn take(&mut self, limit: Limit, tenths: u32, now: Now) -> Result<(), Duration> {
         let scheduled = self.on_schedule.max(now.micros);
         match scheduled.checked_sub(now.micros + limit.tolerance) {
             Some(early) if early > 0 => Err(Duration::from_micros(early)),
             _ => {
-                self.on_schedule = scheduled + limit.interval;
+                self.on_schedule = scheduled + limit.interval * u64::from(tenths) / 10;
                 Ok(())
             }
         }
@@ -51,12 +51,12 @@ mod tests {
     fn a_burst_passes_and_then_the_rate_holds() {
         let limit = Limit::new(50, 100);
         let mut rate = Rate::default();
-        let passed = (0..200).filter(|_| rate.take(limit, at(1_000)).is_ok()).count();
+        let passed = (0..200).filter(|_| rate.take(limit, 10, at(1_000)).is_ok()).count();
         assert_eq!(passed, 100);
-        assert_eq!(rate.take(limit, at(1_000)), Err(Duration::from_millis(20)));
-        assert!(rate.take(limit, at(21_000)).is_ok());
-        assert!(rate.take(limit, at(21_000)).is_err());
-        let later = (0..200).filter(|_| rate.take(limit, at(10_000_000)).is_ok()).count();
+        assert_eq!(rate.take(limit, 10, at(1_000)), Err(Duration::from_millis(20)));
+        assert!(rate.take(limit, 10, at(21_000)).is_ok());
+        assert!(rate.take(limit, 10, at(21_000)).is_err());
+        let later = (0..200).filter(|_| rate.take(limit, 10, at(10_000_000)).is_ok()).count();
         assert_eq!(later, 100, "a pause refills the whole burst and no more");
     }
 
@@ -64,6 +64,6 @@ mod tests {
     fn limits_beyond_the_clock_let_everything_pass() {
         let limit = Limit::new(2_000_000, 1);
         let mut rate = Rate::default();
-        assert!((0..1000).all(|_| rate.take(limit, at(5)).is_ok()));
+        assert!((0..1000).all(|_| rate.take(limit, 10, at(5)).is_ok()));
     }
 }

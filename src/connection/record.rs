@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use crate::{
-    channel::Channel,
+    channel::{Channel, Purpose, Tag},
     clock::Now,
     connection::rate::Rate,
     id::SessionSecret,
@@ -17,10 +17,12 @@ use crate::{
 /// How far a connection has come.
 ///
 /// ```text
-/// Unidentified ── identify ──▶ Welcoming ── all subscriptions answered ──▶ Ready
-///      │                           ▲                                         │
-///      │                           └──────────── resume, renewal ────────────┘
-///      └── 10 s, or the socket lost ──▶ freed         Ready ── socket lost ──▶ parked (Ready, no socket)
+/// Unidentified ── identify ──▶ Welcoming ── all channels answered ──▶ Ready
+///      │                        ▲     ▲                            │     │
+///      │                        │     └──────── renewal ───────────┘     │
+///      └── 10 s, or the         └─ resume ─ Parked ◀──── socket lost ────┘
+///          socket lost ──▶ freed            │
+///                                           └── resume window over ──▶ freed
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -30,6 +32,8 @@ pub(crate) enum Phase {
     Welcoming,
     /// In use.
     Ready,
+    /// In use, and without a socket for now.
+    Parked,
 }
 
 /// See the module's text.
@@ -47,8 +51,8 @@ pub struct Record {
     pub(crate) bad_frames: u16,
     pub(crate) phase: Phase,
     pub(crate) encoding: Encoding,
-    /// There is no socket.
-    pub(crate) parked: bool,
+    /// Raised with every lost socket; tells answers to earlier sockets from those to this one.
+    pub(crate) socket: u8,
     /// How the user wants to be seen.
     pub(crate) status: Status,
 }
@@ -126,7 +130,7 @@ impl Record {
             bad_frames: 0,
             phase: Phase::Unidentified,
             encoding,
-            parked: false,
+            socket: 0,
             status: Status::Online,
         }
     }
@@ -134,6 +138,11 @@ impl Record {
     /// The identity, for changing; copied first if another turn may still need the old one.
     pub(crate) fn identity_mut(&mut self) -> Option<&mut Identity> {
         self.identity.as_mut().map(Rc::make_mut)
+    }
+
+    /// What ties an answer to this socket.
+    pub(crate) fn tag(&self, purpose: Purpose) -> Tag {
+        Tag { socket: self.socket, purpose }
     }
 
     pub(crate) fn subscription(&self, channel: &str) -> Option<&Subscription> {

@@ -2,7 +2,7 @@
 //! answered later, in `delivery.rs`.
 
 use crate::{
-    channel::{Ask, HomeRequest, Publication, Since, Subscriber, Tag},
+    channel::{Ask, HomeRequest, Publication, Purpose, Since, Subscriber},
     connection::{
         access,
         actor::ConnectionActor,
@@ -12,6 +12,7 @@ use crate::{
     id::SessionToken,
     protocol::{
         close::Close,
+        data,
         error::{ErrorCode, Fault},
         frame::{Frame, Outcome},
         request::{Chaos, ChaosFault, Publish, Request, RequestId, Signal, Status, Subscribe},
@@ -34,7 +35,8 @@ pub(crate) fn serve(record: &mut Record, id: Option<RequestId>, request: Request
         Request::Unsubscribe(on) => unsubscribe(record, id, on.channel.as_str(), turn),
         Request::Publish(publish) => self::publish(record, id, &publish, turn),
         Request::Signal(signal) => self::signal(record, id, &signal, turn),
-        Request::Presence(on) => of_home(record, id, on.channel.as_str(), HomeRequest::Roster, turn),
+        Request::Presence(on) => take_share(record, TENTH, turn)
+            .and_then(|()| of_home(record, id, on.channel.as_str(), HomeRequest::Roster, turn)),
         Request::Status(set) => status(record, id, set.status, turn),
         Request::Whoami => whoami(record, id, turn),
         Request::Chaos(chaos) => self::chaos(record, id, &chaos, turn),
@@ -67,12 +69,19 @@ fn of_home(
     turn: &mut ConnectionTurn,
 ) -> Served {
     access::check(record, channel)?;
-    turn.ask(Ask::OfHome { channel: channel.into(), tag: Tag::Request(id), request });
+    turn.ask(Ask::OfHome { channel: channel.into(), tag: record.tag(Purpose::Request(id)), request });
     Ok(())
 }
 
-fn subscribe(record: &Record, id: Option<RequestId>, subscribe: Subscribe<'_>, turn: &mut ConnectionTurn) -> Served {
+fn subscribe(
+    record: &mut Record,
+    id: Option<RequestId>,
+    subscribe: Subscribe<'_>,
+    turn: &mut ConnectionTurn,
+) -> Served {
     let channel = subscribe.channel.as_str();
+    access::check(record, channel)?;
+    take_share(record, TENTH, turn)?;
     let identity = identity(record)?;
     // Subscribing again keeps the place and replays what is asked for: after a fresh `ready` a client so adds `presence`.
     let again = record.subscription(channel).is_some();
@@ -90,6 +99,7 @@ fn subscribe(record: &Record, id: Option<RequestId>, subscribe: Subscribe<'_>, t
         status: record.status,
         watches: subscribe.presence.unwrap_or(false),
         inherits: again,
+        replaces: again && matches!(since, Since::Cursor { .. }),
     };
     of_home(record, id, channel, HomeRequest::Subscribe { subscriber, since }, turn)?;
     // The next request may be about this channel: it waits for the answer.
@@ -113,16 +123,22 @@ fn publish(record: &mut Record, id: Option<RequestId>, publish: &Publish<'_>, tu
     let key = publish.key.as_ref().map(|key| &*key.0);
     check_word("key", key.unwrap_or("-"))?;
     access::check(record, publish.channel.as_str())?;
-    take_publish(record, turn)?;
+    data::check(publish.data)?;
+    take_share(record, WHOLE, turn)?;
     let from = identity(record)?.user.clone();
     let publication = Publication { from, data: publish.data.to_owned(), key: key.map(Into::into) };
     of_home(record, id, publish.channel.as_str(), HomeRequest::Publish(publication), turn)
 }
 
-/// One publish or signal of the connection's share.
-fn take_publish(record: &mut Record, turn: &mut ConnectionTurn) -> Served {
+/// What a publish or signal costs of the connection's share, and what anything else costs that other parts of the node
+/// must answer.
+const WHOLE: u32 = 10;
+const TENTH: u32 = 1;
+
+/// Takes tenths of a publish from the connection's share.
+fn take_share(record: &mut Record, tenths: u32, turn: &mut ConnectionTurn) -> Served {
     let (now, settings) = (turn.now(), turn.settings());
-    let Err(wait) = record.publishes.take(settings.publish, now) else { return Ok(()) };
+    let Err(wait) = record.publishes.take(settings.publish, tenths, now) else { return Ok(()) };
     record.roll_minute(now);
     record.refused = record.refused.saturating_add(1);
     if u32::from(record.refused) > settings.most_refused {
@@ -136,7 +152,8 @@ fn signal(record: &mut Record, id: Option<RequestId>, signal: &Signal<'_>, turn:
     let channel = signal.channel.as_str();
     check_word("kind", &signal.kind.0)?;
     access::check(record, channel)?;
-    take_publish(record, turn)?;
+    signal.data.map_or(Ok(()), data::check)?;
+    take_share(record, WHOLE, turn)?;
     let request = HomeRequest::Signal {
         from: identity(record)?.user.clone(),
         kind: (&*signal.kind.0).into(),
@@ -154,6 +171,7 @@ fn check_word(field: &str, word: &str) -> Served {
 }
 
 fn status(record: &mut Record, id: Option<RequestId>, status: Status, turn: &mut ConnectionTurn) -> Served {
+    take_share(record, TENTH, turn)?;
     let channels = record.channels();
     record.status = status;
     let user = identity(record)?.user.clone();

@@ -3,6 +3,7 @@
 //! Pure bytes and meaning: no I/O, no clock, no state. Connection turns and channel homes call it; it calls nobody.
 
 pub mod close;
+pub mod data;
 pub mod depth;
 pub mod encoding;
 pub mod error;

@@ -107,8 +107,8 @@ pub enum Mail<'a, B: Behaviour> {
     Detached {
         /// How it went.
         cause: Cause,
-        /// Something that waited for this socket was dropped.
-        undelivered: bool,
+        /// Events that waited for this socket and were dropped.
+        undelivered: u64,
     },
     /// Another socket took this record's place ([`Behaviour::admits`] said yes).
     Claimed(&'a B::Ticket),

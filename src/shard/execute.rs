@@ -194,10 +194,13 @@ impl<B: Behaviour> Core<B> {
     }
 
     /// The last turn of a socket, and the end of whatever waited for it.
-    pub(super) fn detached(&mut self, index: u32, cause: Cause, undelivered: bool) {
+    pub(super) fn detached(&mut self, index: u32, cause: Cause, undelivered: u64) {
         match self.attempt(index, Mail::Detached { cause, undelivered }) {
             Ok(()) => {
-                self.commit(index);
+                // Records without a socket are bounded too: beyond that a lost socket ends its session.
+                if self.commit(index) == Next::Go && self.table.parked() > self.options.parked {
+                    self.release(index);
+                }
             }
             Err(report) => {
                 // Without its socket a connection that cannot even park has nobody left to serve.

@@ -43,8 +43,8 @@ impl<M> Mailbox<M> {
         self.notices.len() + self.deliveries.len()
     }
 
-    pub(super) fn has_notices(&self) -> bool {
-        !self.notices.is_empty()
+    pub(super) fn notices(&self) -> usize {
+        self.notices.len()
     }
 
     pub(super) fn has_deliveries(&self) -> bool {
@@ -86,6 +86,13 @@ impl<M> Mailbox<M> {
             Class::Notice => self.notices.push_front(waiting),
             Class::Event | Class::Ephemeral => self.deliveries.push_front(waiting),
         }
+    }
+
+    /// Takes out the deliveries that `unwanted` picks and returns how many of them were events.
+    pub(super) fn withdraw(&mut self, unwanted: impl Fn(&M) -> bool, class: impl Fn(&M) -> Class) -> u64 {
+        let before = self.pending_events(&class);
+        self.deliveries.retain(|waiting| !unwanted(&waiting.message));
+        before - self.pending_events(&class)
     }
 
     /// Drops all deliveries, returning how many were events and whether there were any.

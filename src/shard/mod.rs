@@ -58,6 +58,8 @@ pub struct Options {
     pub mailbox: usize,
     /// Bytes that may wait for a socket before deliveries and requests wait too.
     pub outbox_bytes: usize,
+    /// Records kept without a socket.
+    pub parked: usize,
     /// Restarts of one connection.
     pub policy: Policy,
     /// Turns longer than this are counted and logged.
@@ -75,6 +77,7 @@ impl Options {
             budget: config.shards.budget,
             mailbox: config.limits.mailbox,
             outbox_bytes: config.limits.outbox_bytes,
+            parked: config.limits.max_connections,
             policy: Policy::new(config.supervision.max_restarts, config.supervision.within),
             turn_warn: config.limits.turn_warn,
             walk: (shortest / 4).min(Duration::from_secs(1)),

@@ -170,6 +170,14 @@ impl<B: Behaviour> Post<'_, B> {
         queue.push(index, &mut slot.queued);
     }
 
+    /// Takes back waiting deliveries that `unwanted` picks; the ledger counts events among them as unsubscribed.
+    pub fn withdraw(&mut self, connection: ConnectionId, unwanted: impl Fn(&B::Message) -> bool) {
+        let Some(index) = self.table.find(connection) else { return };
+        let Some(awake) = self.table.get_mut(index).and_then(|slot| slot.awake.as_mut()) else { return };
+        let events = awake.mailbox.withdraw(unwanted, B::class);
+        self.ledger.drop(Drop::Unsubscribed, events);
+    }
+
     /// Closes a connection's socket once the hub has returned; its record is parked.
     pub fn close(&mut self, connection: ConnectionId, close: Close) {
         self.closes.push((connection, close));

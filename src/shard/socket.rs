@@ -109,7 +109,7 @@ impl<B: Behaviour> Core<B> {
             Cause::Cut => drop(socket),
             Cause::ClientClosed(_) | Cause::ServerClosed(_) => self.lingering.add(socket, &self.poller, self.now),
         }
-        self.detached(index, cause, undelivered > 0);
+        self.detached(index, cause, undelivered);
         self.finish(index);
     }
 

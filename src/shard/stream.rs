@@ -17,6 +17,8 @@ use crate::{
 
 /// A delivery that has waited so long no longer goes before the client's own requests.
 const LATE_MICROS: u32 = 100_000;
+/// Answers waiting to be passed on before a client's further requests wait.
+const MOST_NOTICES: usize = 256;
 /// Output gathered before it is written even if the budget is not used up.
 const WRITE_AT: usize = 64 * 1024;
 
@@ -50,7 +52,7 @@ impl<B: Behaviour> Core<B> {
             let Some(slot) = self.table.get_mut(index) else { return false };
             let held = slot.held;
             let Some(awake) = &mut slot.awake else { return true };
-            let Some(waiting) = awake.mailbox.next(room && !held) else { return true };
+            let Some(waiting) = room.then(|| awake.mailbox.next(!held)).flatten() else { return true };
             let waited = (self.clock.micros() as u32).wrapping_sub(waiting.since);
             self.stats.wait_seconds.observe(f64::from(waited) * 1e-6);
             match self.run(index, Mail::Message(&waiting.message), !waiting.tried) {
@@ -79,7 +81,7 @@ impl<B: Behaviour> Core<B> {
     fn serve_input(&mut self, index: u32) -> bool {
         let mut budget = self.options.budget;
         while budget > 0 {
-            if !self.has_room(index) {
+            if !self.has_room_to_ask(index) {
                 return true;
             }
             let Some(slot) = self.table.get_mut(index) else { return false };
@@ -90,10 +92,14 @@ impl<B: Behaviour> Core<B> {
                 Some(awake) if !awake.unread.is_empty() => {
                     let unread = std::mem::take(&mut awake.unread);
                     let filled = unread.len();
+                    self.turn.set_read_before(true);
                     (unread, filled)
                 }
                 _ => match self.read(index) {
-                    Input::Bytes(filled) => (std::mem::take(&mut self.scratch), filled),
+                    Input::Bytes(filled) => {
+                        self.turn.set_read_before(false);
+                        (std::mem::take(&mut self.scratch), filled)
+                    }
                     Input::Nothing => return true,
                     Input::Lost => {
                         // A peer that has ended its side may still read: what it asked for before is answered.
@@ -124,7 +130,7 @@ impl<B: Behaviour> Core<B> {
         let mut consumed = 0;
         let next = loop {
             let held = self.table.get(index).is_none_or(|slot| slot.held);
-            if *budget == 0 || held || !self.has_room(index) {
+            if *budget == 0 || held || !self.has_room_to_ask(index) {
                 break Next::Go;
             }
             let next = match reader.next(&mut buffer[..filled], &mut consumed, largest) {
@@ -184,6 +190,13 @@ impl<B: Behaviour> Core<B> {
     fn has_room(&self, index: u32) -> bool {
         let waiting = self.table.get(index).and_then(|slot| slot.awake.as_ref()).map_or(0, |awake| awake.outbox.len());
         waiting < self.options.outbox_bytes
+    }
+
+    /// Room for more requests: answers that wait to be passed on are bounded by not asking more.
+    fn has_room_to_ask(&self, index: u32) -> bool {
+        let slot = self.table.get(index);
+        let notices = slot.and_then(|slot| slot.awake.as_ref()).map_or(0, |awake| awake.mailbox.notices());
+        notices < MOST_NOTICES && self.has_room(index)
     }
 
     fn read(&mut self, index: u32) -> Input {
@@ -270,7 +283,7 @@ impl<B: Behaviour> Core<B> {
             return self.finish(index);
         }
         let input = slot.socket.is_some() && (slot.readable || !awake.unread.is_empty());
-        if awake.mailbox.has_notices() || (open && (awake.mailbox.has_deliveries() || input)) {
+        if (room && awake.mailbox.notices() > 0) || (open && (awake.mailbox.has_deliveries() || input)) {
             self.queue.push(index, &mut slot.queued);
         } else if awake.is_idle() {
             self.sleep(index);

@@ -42,6 +42,7 @@ pub struct Turn<B: Behaviour> {
     random: StdRng,
     payload: Vec<u8>,
     label: usize,
+    read_before: bool,
     /// Frames of all turns since the last flush; a crashed turn's part is cut off again.
     pub(super) output: Output,
     pub(super) effects: Effects<B>,
@@ -75,6 +76,7 @@ impl<B: Behaviour> Turn<B> {
             random: StdRng::from_seed(seed),
             payload: Vec::new(),
             label: 0,
+            read_before: false,
             output: Output::default(),
             effects: Effects::default(),
         }
@@ -101,6 +103,16 @@ impl<B: Behaviour> Turn<B> {
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// The client frame of this turn had been received before an earlier turn ended: it waited for a hold or a budget.
+    #[must_use]
+    pub fn was_read_before(&self) -> bool {
+        self.read_before
+    }
+
+    pub(super) fn set_read_before(&mut self, before: bool) {
+        self.read_before = before;
     }
 
     /// The settings all turns share.

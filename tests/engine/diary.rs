@@ -289,7 +289,7 @@ impl Behaviour for Diary {
             Mail::Message(said) => self.hear(said, turn),
             Mail::Silence if self.record.parked => turn.end(),
             Mail::Silence => turn.close(Close::HEARTBEAT_TIMEOUT),
-            Mail::Detached { cause, undelivered } => self.detached(cause, undelivered, turn),
+            Mail::Detached { cause, undelivered } => self.detached(cause, undelivered > 0, turn),
             Mail::Claimed(_) => {
                 self.record.parked = false;
                 turn.text(&format!("claimed {} generation {}", self.record.name, turn.generation()));

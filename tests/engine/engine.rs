@@ -41,6 +41,7 @@ pub(crate) struct Engine {
 /// Bounds wide enough that a test meets only those it narrows.
 pub(crate) fn options() -> Options {
     Options {
+        parked: 1_000_000,
         budget: 16,
         mailbox: 1024,
         outbox_bytes: 256 * 1024,

@@ -13,6 +13,7 @@ use crate::{
         gateway::{Asked, Gateway},
     },
     protocol::{
+        data,
         error::{ErrorCode, Fault},
         name::{ChannelName, MAX_NAME_BYTES, check_user},
         text::Text,
@@ -89,6 +90,7 @@ fn send(gateway: &Gateway, publish: Publish<'_>) -> Result<Asked, ApiError> {
         let message = format!("`key` has {} bytes, 1 to {MAX_NAME_BYTES} are allowed", key.len());
         return Err(ApiError::bad_request(message));
     }
+    data::check(publish.data)?;
     let most = gateway.config.limits.max_frame_bytes;
     let bytes = publish.data.get().len();
     if bytes > most {
