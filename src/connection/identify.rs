@@ -146,8 +146,7 @@ pub(crate) fn refused(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
 fn begin(record: &mut Record, claims: &Claims, wishes: &Wishes, turn: &mut ConnectionTurn) {
     record.identity = Some(Rc::new(Identity {
         user: claims.user.as_str().into(),
-        // Told to nobody before `ready` brings the next; random all the same, since the record may park before.
-        secret: turn.secret(),
+        secret: SessionSecret::default(),
         subscriptions: SmallVec::new(),
         rare: None,
     }));

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Bench, failure};
 use crate::{
-    channel::{Answer, Audience, CatchUp, Gap, Notice, Published, SharedFrame, Subscriber, Tag, Whisper},
+    channel::{Answer, Audience, CatchUp, Gap, Notice, Published, Purpose, SharedFrame, Subscriber, Whisper},
     connection::ConnectionActor,
     id::Epoch,
     protocol::{
@@ -62,9 +62,10 @@ fn a_subscribe_is_answered_with_the_head_and_then_released() {
     let mut bench = Bench::ready(&[]);
     assert_eq!(bench.frame(r#"{"op":"subscribe","id":1,"channel":"a","presence":true}"#).hold, Some(true));
     let catch_up = CatchUp { epoch: Epoch::new(9), head: 5, recovered: false, gap: None, missed: Vec::new() };
-    let subscriber = Subscriber { user: "ann".into(), status: Status::Online, watches: true, inherits: false };
+    let subscriber =
+        Subscriber { user: "ann".into(), status: Status::Online, watches: true, inherits: false, replaces: false };
     let answer = Answer::Subscribed { catch_up, roster: Some(roster()), subscriber };
-    let effects = bench.answer("a", Tag::Request(Some(1)), answer);
+    let effects = bench.answer("a", Purpose::Request(Some(1)), answer);
     let ok = json!({
         "channel": "a", "epoch": Epoch::new(9).to_string(), "offset": 5, "recovered": false,
         "presence": {"count": 1, "users": [{"user": "bob", "status": "idle"}]},
@@ -90,8 +91,8 @@ fn answers_become_replies_and_only_for_requests_with_an_id() {
     for (answer, ok) in table {
         let mut bench = Bench::ready(&[]);
         let reply = json!({"op": "reply", "id": 4, "ok": ok});
-        bench.answer("a", Tag::Request(Some(4)), answer()).says([reply]).asks(&[]);
-        bench.answer("a", Tag::Request(None), answer()).is_nothing();
+        bench.answer("a", Purpose::Request(Some(4)), answer()).says([reply]).asks(&[]);
+        bench.answer("a", Purpose::Request(None), answer()).is_nothing();
     }
 }
 
@@ -100,7 +101,7 @@ fn a_failed_request_is_told_with_or_without_its_id_and_releases() {
     for id in [Some(4), None] {
         let mut bench = Bench::ready(&[]);
         let fault = Fault::new(ErrorCode::Overloaded, "busy");
-        let effects = bench.answer("a", Tag::Request(id), Answer::Failed(fault));
+        let effects = bench.answer("a", Purpose::Request(id), Answer::Failed(fault));
         effects.says([failure(id, "overloaded")]).closes(None);
         assert_eq!(effects.hold, Some(false));
     }
@@ -110,7 +111,7 @@ fn a_failed_request_is_told_with_or_without_its_id_and_releases() {
 fn each_notice_waits_in_the_queue_it_belongs_to() {
     let bench = Bench::ready(&["a"]);
     let channel = bench.directory.intern("a");
-    let answer = Notice::Answer { channel, tag: Tag::Welcome, answer: Answer::Signalled };
+    let answer = Notice::Answer { channel, tag: bench.record.tag(Purpose::Welcome), answer: Answer::Signalled };
     let table = [
         (bench.event("a", 1), Class::Event),
         (whisper(&bench, "a"), Class::Ephemeral),

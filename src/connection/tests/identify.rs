@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Bench, HOUR_S, failure};
 use crate::{
-    channel::{Answer, Tag},
+    channel::{Answer, Purpose},
     connection::{Opening, record::Phase},
     id::{ConnectionId, Epoch, SessionToken},
     protocol::{
@@ -114,8 +114,8 @@ fn the_handshakes_token_identifies_and_ready_lists_its_channels_in_their_order()
     effects.says([json!({"op": "hello"})]);
     effects.asks(&["subscribe chat:b ann Online head", "subscribe chat:a ann Online head"]);
     assert_eq!(effects.hold, Some(true), "frames wait for ready");
-    bench.subscribed("chat:a", Tag::Welcome).is_nothing();
-    let effects = bench.subscribed("chat:b", Tag::Welcome);
+    bench.subscribed("chat:a", Purpose::Welcome).is_nothing();
+    let effects = bench.subscribed("chat:b", Purpose::Welcome);
     let epoch = Epoch::new(9).to_string();
     let subscriptions = json!([
         {"channel": "chat:b", "epoch": epoch, "offset": 5, "recovered": true},
@@ -146,7 +146,7 @@ fn a_channel_that_may_not_be_entered_is_told_and_the_others_go_on() {
             "no name":{"epoch":"x","offset":1},"ok":{"epoch":"x","offset":1}}}"#,
     );
     effects.says([failure(None, "forbidden"), failure(None, "bad_request")]).asks(&["subscribe ok ann Online ?/1"]);
-    bench.subscribed("ok", Tag::Welcome).says([json!({"op": "ready", "subscriptions": [{"channel": "ok"}]})]);
+    bench.subscribed("ok", Purpose::Welcome).says([json!({"op": "ready", "subscriptions": [{"channel": "ok"}]})]);
 }
 
 #[test]
@@ -164,9 +164,9 @@ fn a_channel_that_fails_is_told_and_ready_comes_without_it() {
     let subscribe = ["a", "b"].map(str::to_owned).to_vec();
     bench.run(Mail::Opened(&Opening { token: Some("ann".to_owned()), subscribe, ..opening() }));
     let fault = Fault::new(ErrorCode::Overloaded, "busy");
-    let effects = bench.answer("a", Tag::Welcome, Answer::Failed(fault));
+    let effects = bench.answer("a", Purpose::Welcome, Answer::Failed(fault));
     effects.says([json!({"op": "error", "code": "overloaded", "retry": "later"})]);
-    bench.subscribed("b", Tag::Welcome).says([json!({"op": "ready", "subscriptions": [{"channel": "b"}]})]);
+    bench.subscribed("b", Purpose::Welcome).says([json!({"op": "ready", "subscriptions": [{"channel": "b"}]})]);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_second_identify_with_a_jwt_renews_the_token_and_says_ready_again() {
         subscribers: 1,
         present: None,
     };
-    let effects = bench.answer("a", Tag::Welcome, Answer::Described(description));
+    let effects = bench.answer("a", Purpose::Welcome, Answer::Described(description));
     let subscriptions = json!([{"channel": "a", "offset": 8, "recovered": true}]);
     effects.says([json!({"op": "ready", "user": "ann", "resumed": true, "subscriptions": subscriptions})]);
     assert_eq!(u64::from(bench.record.expires), u64::from(expires) + HOUR_S);
@@ -256,9 +256,11 @@ fn a_messagepack_client_is_answered_in_messagepack() {
 }
 
 #[test]
-fn a_secret_is_never_guessable_even_before_ready() {
-    let mut bench = Bench::new();
-    let subscribe = vec!["a".to_owned()];
-    bench.run(Mail::Opened(&Opening { token: Some("ann".to_owned()), subscribe, ..opening() }));
-    assert_ne!(bench.record.identity.as_ref().expect("identified").secret, [0; 16]);
+fn a_renewal_with_a_narrower_token_ends_what_it_no_longer_opens() {
+    let mut bench = Bench::jwt();
+    let first = bench.jwt_of(|_| {});
+    bench.identify_as(&first, &["a", "b"]);
+    let narrower = bench.jwt_of(|claims| claims.channels = Some(vec!["b".to_owned()]));
+    let effects = bench.frame(&format!(r#"{{"op":"identify","token":"{narrower}"}}"#));
+    effects.says([failure(None, "forbidden")]).asks(&["unsubscribe a ann", "describe b"]).closes(None);
 }

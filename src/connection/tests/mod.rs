@@ -14,7 +14,10 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
-    channel::{Answer, Ask, CatchUp, Channel, Directory, Event, HomeRequest, Notice, SharedFrame, Since, Tag},
+    channel::{
+        Answer, Ask, CatchUp, Channel, Directory, Event, HomeRequest, Notice, Purpose, SharedFrame, Since, Subscriber,
+        Tag,
+    },
     clock::Now,
     config::{AuthMode, Config},
     connection::{ConnectionActor, Opening, Record, Settings, Ticket},
@@ -23,6 +26,7 @@ use crate::{
         close::Close,
         encoding::{Encoding, Payload, json_from_msgpack},
         frame::Frame,
+        request::Status,
     },
     shard::{Behaviour, Mail, Turn},
     token::{self, Claims},
@@ -105,7 +109,7 @@ impl Bench {
         for ask in asks {
             let mut words = ask.split(' ');
             if let (Some("subscribe" | "resume"), Some(channel)) = (words.next(), words.next()) {
-                last = self.subscribed(channel, Tag::Welcome);
+                last = self.subscribed(channel, Purpose::Welcome);
             }
         }
         last
@@ -132,21 +136,19 @@ impl Bench {
         self.run(Mail::Frame(Payload::Text(json)))
     }
 
-    fn answer(&mut self, channel: &str, tag: Tag, answer: Answer) -> Effects {
+    fn answer(&mut self, channel: &str, purpose: Purpose, answer: Answer) -> Effects {
+        let tag = self.record.tag(purpose);
+        self.answer_tagged(channel, tag, answer)
+    }
+
+    fn answer_tagged(&mut self, channel: &str, tag: Tag, answer: Answer) -> Effects {
         let channel = self.directory.intern(channel);
         self.run(Mail::Message(&Notice::Answer { channel, tag, answer }))
     }
 
     /// The home says yes, at offset 5.
-    fn subscribed(&mut self, channel: &str, tag: Tag) -> Effects {
-        let catch_up = CatchUp { epoch: Epoch::new(9), head: 5, recovered: true, gap: None, missed: Vec::new() };
-        let subscriber = crate::channel::Subscriber {
-            user: "ann".into(),
-            status: crate::protocol::request::Status::Online,
-            watches: false,
-            inherits: false,
-        };
-        self.answer(channel, tag, Answer::Subscribed { catch_up, roster: None, subscriber })
+    fn subscribed(&mut self, channel: &str, purpose: Purpose) -> Effects {
+        self.answer(channel, purpose, subscribed())
     }
 
     fn event(&self, channel: &str, offset: u64) -> Notice {
@@ -177,6 +179,14 @@ impl Bench {
             subscribe: Vec::new(),
         }
     }
+}
+
+/// A home's yes, at offset 5.
+fn subscribed() -> Answer {
+    let catch_up = CatchUp { epoch: Epoch::new(9), head: 5, recovered: true, gap: None, missed: Vec::new() };
+    let (user, status) = ("ann".into(), Status::Online);
+    let subscriber = Subscriber { user, status, watches: false, inherits: false, replaces: false };
+    Answer::Subscribed { catch_up, roster: None, subscriber }
 }
 
 fn event(channel: &Arc<Channel>, offset: u64) -> Event {
@@ -217,16 +227,17 @@ fn brief(ask: &Ask) -> String {
     };
     match ask {
         Ask::OfHome { channel, tag, request } => {
-            let tag = match tag {
-                Tag::Request(id) => id.map_or(" #-".to_owned(), |id| format!(" #{id}")),
-                Tag::Welcome => String::new(),
+            let tag = match tag.purpose {
+                Purpose::Request(id) => id.map_or(" #-".to_owned(), |id| format!(" #{id}")),
+                Purpose::Welcome => String::new(),
             };
             match request {
                 HomeRequest::Subscribe { subscriber, since: from } => {
                     let watches = if subscriber.watches { " watching" } else { "" };
                     let inherits = if subscriber.inherits { " again" } else { "" };
+                    let replaces = if subscriber.replaces { " replacing" } else { "" };
                     let (user, status) = (&subscriber.user, subscriber.status);
-                    format!("subscribe {channel} {user} {status:?} {}{watches}{inherits}{tag}", since(from))
+                    format!("subscribe {channel} {user} {status:?} {}{watches}{inherits}{replaces}{tag}", since(from))
                 }
                 HomeRequest::Publish(publication) => {
                     let key = publication.key.as_ref().map(|key| format!(" key {key}")).unwrap_or_default();
@@ -243,7 +254,7 @@ fn brief(ask: &Ask) -> String {
         }
         Ask::Unsubscribe { channel, user } => format!("unsubscribe {} {user}", channel.name),
         Ask::Pause { channels, undelivered } => {
-            format!("pause {}{}", names(channels), if *undelivered { " undelivered" } else { "" })
+            format!("pause {} {undelivered}", names(channels))
         }
         Ask::Resume { channel, cursor, subscriber, .. } => {
             let cursor = cursor.as_ref().map_or("where it was".to_owned(), since);

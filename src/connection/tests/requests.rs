@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Bench, failure};
 use crate::{
-    channel::Tag,
+    channel::Purpose,
     id::{Epoch, SessionToken},
     protocol::close::Close,
     supervision,
@@ -24,6 +24,7 @@ fn requests_of_a_home_are_asked_and_answered_later() {
         (r#"{"op":"subscribe","id":1,"channel":"a","last":9}"#, "subscribe a ann Online last 9 #1"),
         (r#"{"op":"subscribe","id":1,"channel":"a","presence":true}"#, "subscribe a ann Online head watching #1"),
         (r#"{"op":"subscribe","id":1,"channel":"in"}"#, "subscribe in ann Online head again #1"),
+        (&subscribe_from.replace("\"a\"", "\"in\""), &format!("subscribe in ann Online {epoch}/3 again replacing #1")),
         (r#"{"op":"publish","id":1,"channel":"a","data":{"x":1.50}}"#, r#"publish a ann {"x":1.50} #1"#),
         (r#"{"op":"publish","channel":"a","data":null,"key":"k"}"#, "publish a ann null key k #-"),
         (r#"{"op":"signal","id":1,"channel":"a","kind":"typing"}"#, "signal a ann typing #1"),
@@ -92,6 +93,7 @@ fn only_its_two_users_may_enter_a_dm_channel() {
         ("dm:ann", false),
         ("dm:ann+", false),
         ("dm:annabel+bob", false),
+        ("dm:ann+bob+carl", false),
     ];
     for request in requests {
         for (channel, allowed) in table {
@@ -126,7 +128,7 @@ fn subscriptions_are_bounded_and_subscribing_again_takes_no_place() {
     bench.identify_as("ann", &["a", "b"]);
     bench.frame(r#"{"op":"subscribe","id":1,"channel":"c"}"#).says([failure(Some(1), "too_large")]).asks(&[]);
     bench.frame(r#"{"op":"subscribe","id":2,"channel":"b"}"#).asks(&["subscribe b ann Online head again #2"]);
-    bench.subscribed("b", Tag::Request(Some(2))).says([json!({"op": "reply", "id": 2})]);
+    bench.subscribed("b", Purpose::Request(Some(2))).says([json!({"op": "reply", "id": 2})]);
     bench.frame(r#"{"op":"unsubscribe","id":3,"channel":"a"}"#).says([json!({"op": "reply", "id": 3, "ok": {}})]);
     bench.frame(r#"{"op":"subscribe","id":4,"channel":"c"}"#).asks(&["subscribe c ann Online head #4"]);
 }
@@ -147,6 +149,21 @@ fn beyond_its_burst_a_connection_is_told_when_to_publish_again() {
     bench.pass(Duration::from_millis(20));
     assert_eq!(bench.frame(publish).asks.len(), 1, "what it was told is true");
     bench.frame(publish).says([refused]).asks(&[]);
+}
+
+#[test]
+fn what_others_must_answer_costs_a_tenth_of_a_publish() {
+    let requests = [
+        r#"{"op":"presence","id":1,"channel":"a"}"#,
+        r#"{"op":"subscribe","id":1,"channel":"a"}"#,
+        r#"{"op":"status","id":1,"status":"busy"}"#,
+    ];
+    for request in requests {
+        let mut bench = Bench::ready(&[]);
+        let served = (0..1_100).filter(|_| bench.frame(request).asks.len() == 1).count();
+        assert!((990..=1_000).contains(&served), "{served} times {request}");
+        bench.frame(request).says([failure(Some(1), "rate_limited")]).asks(&[]).closes(None);
+    }
 }
 
 #[test]

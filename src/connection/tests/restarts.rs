@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Bench, failure};
 use crate::{
-    channel::{Answer, Notice, Tag},
+    channel::{Answer, Notice, Purpose},
     connection::{ConnectionActor, Opening},
     protocol::encoding::{Encoding, Payload, msgpack_from_json},
     shard::{Cause, Crash, Fault, Mail},
@@ -71,7 +71,8 @@ fn a_message_that_will_be_tried_again_is_not_lost() {
     let mut bench = Bench::ready(&["a"]);
     let event = bench.event("a", 6);
     let channel = bench.directory.intern("a");
-    let answer = Notice::Answer { channel, tag: Tag::Request(Some(3)), answer: Answer::Signalled };
+    let answer =
+        Notice::Answer { channel, tag: bench.record.tag(Purpose::Request(Some(3))), answer: Answer::Signalled };
     for notice in [event, answer] {
         let mail = Mail::Message(&notice);
         let effects = bench.run(Mail::Restarted(Crash { retried: true, ..crash(Some(&mail)) }));
@@ -87,7 +88,7 @@ fn an_answer_that_crashed_twice_still_gets_its_request_a_reply_and_releases() {
     {
         let mut bench = Bench::ready(&[]);
         let channel = bench.directory.intern("a");
-        let answer = Notice::Answer { channel, tag: Tag::Request(id), answer: Answer::Signalled };
+        let answer = Notice::Answer { channel, tag: bench.record.tag(Purpose::Request(id)), answer: Answer::Signalled };
         let effects = after(&mut bench, Mail::Message(&answer));
         effects.says(said);
         assert_eq!(effects.hold, Some(false), "what waited for this answer goes on");
@@ -100,7 +101,7 @@ fn a_welcome_that_crashed_twice_does_not_keep_ready_back() {
     let subscribe = vec!["a".to_owned()];
     bench.run(Mail::Opened(&Opening { encoding: Some(Encoding::Json), token: Some("ann".to_owned()), subscribe }));
     let channel = bench.directory.intern("a");
-    let answer = Notice::Answer { channel, tag: Tag::Welcome, answer: Answer::Signalled };
+    let answer = Notice::Answer { channel, tag: bench.record.tag(Purpose::Welcome), answer: Answer::Signalled };
     let effects = after(&mut bench, Mail::Message(&answer));
     effects.says([json!({"op": "ready", "generation": 2, "subscriptions": []}), restarted(2, None, 1)]);
     assert_eq!(effects.hold, Some(false));
@@ -113,7 +114,7 @@ fn other_crashes_are_told_and_lose_nothing() {
         Some(Mail::Fault(Fault::Panic)),
         Some(Mail::Fault(Fault::PanicInWake)),
         Some(Mail::Reconnect { after_ms: 1 }),
-        Some(Mail::Detached { cause: Cause::Cut, undelivered: false }),
+        Some(Mail::Detached { cause: Cause::Cut, undelivered: 0 }),
         Some(Mail::Job(Ok(&()))),
         None,
     ];

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{Bench, failure};
+use super::{Bench, failure, subscribed};
 use crate::{
-    channel::Tag,
-    connection::{ConnectionActor, Opening, Ticket},
+    channel::Purpose,
+    connection::{ConnectionActor, Opening, Ticket, record::Phase},
     id::Epoch,
     protocol::{
         encoding::Encoding,
@@ -16,7 +16,7 @@ use crate::{
 
 fn parked(channels: &[&str]) -> Bench {
     let mut bench = Bench::ready(channels);
-    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: false });
+    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
     bench
 }
 
@@ -51,7 +51,7 @@ fn nobody_is_admitted_to_a_record_that_is_not_ready() {
     assert!(!ConnectionActor::admits(&bench.record, &ticket), "unidentified");
     bench.run(Mail::Opened(&opening));
     assert!(!ConnectionActor::admits(&bench.record, &bench.ticket()), "waiting for its channels");
-    bench.subscribed("a", Tag::Welcome);
+    bench.subscribed("a", Purpose::Welcome);
     assert!(ConnectionActor::admits(&bench.record, &bench.ticket()));
 }
 
@@ -78,11 +78,11 @@ fn a_client_that_never_gets_its_ready_can_come_back_with_the_same_token_again_an
     for _ in 0..3 {
         assert!(ConnectionActor::admits(&bench.record, &old));
         resume(&mut bench, &old);
-        bench.run(Mail::Detached { cause: Cause::Cut, undelivered: false });
+        bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
     }
     let cut_while_welcoming = bench.run(Mail::Claimed(&old));
     assert_eq!(cut_while_welcoming.asks.len(), 1);
-    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: false });
+    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
     assert!(ConnectionActor::admits(&bench.record, &old));
 }
 
@@ -108,7 +108,7 @@ fn a_resumed_session_asks_for_its_channels_where_they_were_and_says_ready_once_a
     let subscriptions = json!([{"channel": "a"}, {"channel": "b"}, {"channel": "d"}, {"channel": "c"}]);
     ready.says([json!({"op": "ready", "resumed": true, "generation": 4, "subscriptions": subscriptions})]);
     assert_eq!(ready.hold, Some(false));
-    assert!(!bench.record.parked);
+    assert_eq!(bench.record.phase, Phase::Ready);
 }
 
 #[test]
@@ -131,15 +131,41 @@ fn a_refused_resume_is_a_fresh_session_whose_cursors_count() {
     bench.record = ConnectionActor::refused(&ticket, bench.now);
     let effects = bench.run(Mail::Refused(&ticket));
     effects.says([failure(None, "forbidden")]).asks(&["subscribe a ann Online ?/4"]).closes(None);
-    bench.subscribed("a", Tag::Welcome).says([json!({"op": "ready", "user": "ann", "resumed": false})]);
+    bench.subscribed("a", Purpose::Welcome).says([json!({"op": "ready", "user": "ann", "resumed": false})]);
 }
 
 #[test]
 fn an_answer_that_comes_after_the_socket_was_lost_leaves_the_channel_paused() {
     let mut bench = Bench::ready(&[]);
     bench.frame(r#"{"op":"subscribe","id":1,"channel":"a"}"#);
-    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: false });
-    bench.subscribed("a", Tag::Request(Some(1))).asks(&["pause a"]);
+    let tag = bench.record.tag(Purpose::Request(Some(1)));
+    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
+    bench.answer_tagged("a", tag, subscribed()).says([]).asks(&["pause a 0"]);
     let ticket = bench.ticket();
     bench.run(Mail::Claimed(&ticket)).asks(&["resume a ann Online where it was"]);
+}
+
+#[test]
+fn answers_to_an_earlier_socket_are_no_answers_on_this_one() {
+    let mut bench = Bench::ready(&["a"]);
+    let earlier = [Purpose::Welcome, Purpose::Request(Some(1))].map(|purpose| bench.record.tag(purpose));
+    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
+    let ticket = bench.ticket();
+    bench.run(Mail::Claimed(&ticket)).asks(&["resume a ann Online where it was"]);
+    for tag in earlier {
+        let effects = bench.answer_tagged("a", tag, subscribed());
+        effects.is_nothing();
+        assert_eq!(effects.hold, None, "ready still waits");
+    }
+    bench.subscribed("a", Purpose::Welcome).says([json!({"op": "ready", "resumed": true})]);
+}
+
+#[test]
+fn a_resume_with_a_narrower_token_ends_what_it_no_longer_opens() {
+    let mut bench = parked(&["a", "b"]);
+    let mut ticket = bench.ticket();
+    ticket.claims.channels = Some(vec!["b".to_owned()]);
+    let effects = bench.run(Mail::Claimed(&ticket));
+    effects.says([failure(None, "forbidden")]).asks(&["unsubscribe a ann", "resume b ann Online where it was"]);
+    bench.answer_all(&effects.asks).says([json!({"op": "ready", "subscriptions": [{"channel": "b"}]})]);
 }
