@@ -163,11 +163,7 @@ impl<B: Behaviour> Core<B> {
                     queue.push(index, &mut slot.queued);
                 }
             }
-            Subject::Lingering(number) => {
-                if ready.readable {
-                    lingering.ready(number, scratch);
-                }
-            }
+            Subject::Lingering(number) => lingering.ready(number, scratch),
         })
     }
 

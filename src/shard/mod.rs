@@ -86,6 +86,8 @@ impl Options {
 #[derive(Debug, Default)]
 pub struct Sockets {
     open: AtomicUsize,
+    /// Closed ones that have not taken their close frame yet.
+    owed: AtomicUsize,
 }
 
 impl Sockets {
@@ -98,6 +100,12 @@ impl Sockets {
     /// Gives a place back.
     pub fn closed(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Nobody is connected, and everybody who was has been told why not.
+    #[must_use]
+    pub fn are_gone(&self) -> bool {
+        self.open() == 0 && self.owed.load(Ordering::Relaxed) == 0
     }
 
     /// Places taken.

@@ -10,6 +10,7 @@ use crate::{
         core::Core,
         execute::Next,
         ledger::Drop,
+        output::Output,
         poller::Subject,
         stream::drop_waiting,
         transfer::{Letter, Transfer},
@@ -77,7 +78,7 @@ impl<B: Behaviour> Core<B> {
         self.queue.push(index, &mut slot.queued);
     }
 
-    /// Sends a close frame behind everything sent so far and parks the connection.
+    /// Sends a close frame behind everything the socket takes at once and parks the connection.
     pub(super) fn close(&mut self, index: u32, close: Close) {
         frame::write_close(&mut self.turn.output.bytes, Some(close.into()));
         self.detach(index, Cause::ServerClosed(close));
@@ -93,20 +94,21 @@ impl<B: Behaviour> Core<B> {
         }
         let Some(socket) = self.table.detach(index) else { return };
         self.stats.close(cause);
-        self.sockets.closed();
-        let mut undelivered = 0;
+        let (mut undelivered, mut owed) = (0, Vec::new());
         if let Some(slot) = self.table.get_mut(index) {
             (slot.readable, slot.ended, slot.held, slot.overflowed) = (false, false, false, false);
             slot.heard_ms = self.now.ms();
             if let Some(awake) = &mut slot.awake {
+                owed = awake.outbox.last_words();
                 undelivered = drop_waiting::<B>(awake);
             }
         }
         self.ledger.drop(Drop::Disconnected, undelivered);
         match cause {
             Cause::Cut => drop(socket),
-            Cause::ClientClosed(_) | Cause::ServerClosed(_) => self.lingering.add(socket, &self.poller, self.now),
+            Cause::ClientClosed(_) | Cause::ServerClosed(_) => self.linger(socket, owed),
         }
+        self.sockets.closed();
         self.detached(index, cause, undelivered > 0);
         self.finish(index);
     }
@@ -122,13 +124,15 @@ impl<B: Behaviour> Core<B> {
             return;
         }
         let Some(mut slot) = self.table.remove(index) else { return };
+        let mut owed = Vec::new();
+        if let Some(mut awake) = slot.awake.take() {
+            owed = awake.outbox.last_words();
+            self.ledger.drop(Drop::Disconnected, drop_waiting::<B>(&mut awake));
+        }
         if let Some(socket) = slot.socket.take() {
             self.stats.close(Cause::ServerClosed(Close::BYE));
+            self.linger(socket, owed);
             self.sockets.closed();
-            self.lingering.add(socket, &self.poller, self.now);
-        }
-        if let Some(mut awake) = slot.awake.take() {
-            self.ledger.drop(Drop::Disconnected, drop_waiting::<B>(&mut awake));
         }
         self.budgets.remove(&index);
         self.jobs.abort(id);
@@ -139,6 +143,12 @@ impl<B: Behaviour> Core<B> {
         }
     }
 
+    /// Keeps a socket until its peer has taken the close frame and what must go before it. The event whose frame is
+    /// under way counts as dropped already: whether it arrives, nobody here will know.
+    fn linger(&mut self, socket: TcpStream, owed: Vec<u8>) {
+        self.lingering.add(socket, owed, &self.sockets, &self.poller, self.now);
+    }
+
     /// Sends this connection's socket to the record it asked for; its own record is freed.
     pub(super) fn send_transfer(&mut self, index: u32, reader: Reader, rest: Vec<u8>) {
         let Some((to, ticket)) = self.moving.take() else { return };
@@ -146,11 +156,12 @@ impl<B: Behaviour> Core<B> {
             return;
         }
         let Some(socket) = self.table.detach(index) else { return };
-        let mut transfer = Transfer { to, ticket, socket, reader, unread: rest, unsent: Vec::new(), readable: true };
+        let mut transfer =
+            Transfer { to, ticket, socket, reader, unread: rest, unsent: Output::default(), readable: true };
         if let Some(slot) = self.table.get_mut(index)
             && let Some(awake) = &mut slot.awake
         {
-            transfer.unsent = awake.outbox.take_bytes();
+            transfer.unsent = std::mem::take(&mut awake.outbox);
             if transfer.reader.is_idle() && transfer.unread.is_empty() {
                 transfer.reader = std::mem::take(&mut awake.reader);
                 transfer.unread = std::mem::take(&mut awake.unread);
@@ -170,7 +181,7 @@ impl<B: Behaviour> Core<B> {
 
     /// A socket asks for a record of this shard: it gets it, or a fresh one.
     pub(super) fn receive_transfer(&mut self, transfer: Transfer<B>) {
-        let Transfer { to, ticket, socket, reader, unread, unsent, readable } = transfer;
+        let Transfer { to, ticket, socket, reader, unread, mut unsent, readable } = transfer;
         self.now = self.clock.now();
         let now = self.now;
         let claimed = self.table.find(to).filter(|&index| {
@@ -208,7 +219,7 @@ impl<B: Behaviour> Core<B> {
             slot.heard_ms = now.ms();
             slot.readable = readable;
         }
-        self.turn.output.bytes.extend_from_slice(&unsent);
+        self.turn.output.append(&mut unsent);
         if self.run(index, mail, false) == Next::Go {
             self.keep_unread(index, reader, unread);
         }
