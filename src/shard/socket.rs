@@ -86,21 +86,22 @@ impl<B: Behaviour> Core<B> {
 
     /// Takes the socket away, drops what waited for it, and runs the connection's turn for that.
     pub(super) fn detach(&mut self, index: u32, cause: Cause) {
+        let mut undelivered = 0;
         if cause == Cause::Cut {
-            self.ledger.drop(Drop::Disconnected, self.turn.output.events());
+            undelivered = self.turn.output.events();
             self.turn.output.clear();
         } else if !self.flush(index) {
             return;
         }
         let Some(socket) = self.table.detach(index) else { return };
         self.stats.close(cause);
-        let (mut undelivered, mut owed) = (0, Vec::new());
+        let mut owed = Vec::new();
         if let Some(slot) = self.table.get_mut(index) {
             (slot.readable, slot.ended, slot.held, slot.overflowed) = (false, false, false, false);
             slot.heard_ms = self.now.ms();
             if let Some(awake) = &mut slot.awake {
                 owed = awake.outbox.last_words();
-                undelivered = drop_waiting::<B>(awake);
+                undelivered += drop_waiting::<B>(awake);
             }
         }
         self.ledger.drop(Drop::Disconnected, undelivered);
