@@ -14,10 +14,10 @@ use crate::{
     protocol::close::Close,
     shard::{
         Options, Sockets,
-        behaviour::{Behaviour, Hub, Mail},
+        behaviour::{Behaviour, Cause, Hub, Mail},
         inbox::Inbox,
         jobs::Jobs,
-        ledger::Ledger,
+        ledger::{Drop, Ledger},
         linger::Lingering,
         poller::{Poller, Subject},
         post::{Post, Spare},
@@ -26,9 +26,9 @@ use crate::{
         sweeper::Sweeper,
         table::Table,
         transfer::Letter,
-        turn::Turn,
+        turn::{Effects, Turn},
     },
-    supervision::{Beat, Budget},
+    supervision::{self, Beat, Budget, CrashReport},
 };
 
 /// One read takes at most this much; what a burst leaves waits in the kernel.
@@ -63,7 +63,10 @@ pub(super) struct Core<B: Behaviour> {
     /// A socket whose turn asked for its transfer, until the service loop has gathered what belongs to it.
     pub(super) moving: Option<(ConnectionId, B::Ticket)>,
     closes: Vec<(ConnectionId, Close)>,
+    /// Letters of the last batch not yet handled, the next one last; they outlive a panic.
     letters: Vec<Letter<B>>,
+    /// The connection that a round is serving, for [`Core::recover`].
+    serving: Option<u32>,
 }
 
 /// What a shard is built from.
@@ -115,6 +118,7 @@ impl<B: Behaviour> Core<B> {
             moving: None,
             closes: Vec::new(),
             letters: Vec::new(),
+            serving: None,
             now: parts.clock.now(),
             options: parts.options,
             settings: parts.settings,
@@ -145,7 +149,9 @@ impl<B: Behaviour> Core<B> {
         self.finish_jobs();
         for _ in 0..self.queue.len().min(SERVED_PER_ROUND) {
             if let Some(index) = self.queue.pop() {
+                self.serving = Some(index);
                 self.serve(index);
+                self.serving = None;
                 self.settle();
             }
         }
@@ -168,16 +174,31 @@ impl<B: Behaviour> Core<B> {
     }
 
     fn read_letters(&mut self) {
-        let mut letters = std::mem::take(&mut self.letters);
-        self.inbox.take(&mut letters);
-        for letter in letters.drain(..) {
+        // Not empty only after a panic in the middle of a batch: its rest goes before what came later.
+        if self.letters.is_empty() {
+            self.inbox.take(&mut self.letters);
+            self.letters.reverse();
+        }
+        while let Some(letter) = self.letters.pop() {
             match letter {
-                Letter::Hub(letter) => self.hub.letter(letter, &mut post!(self)),
+                Letter::Hub(letter) => {
+                    let done = supervision::catch(|| self.hub.letter(letter, &mut post!(self)));
+                    self.see_hub(done);
+                }
                 Letter::Transfer(transfer) => self.receive_transfer(*transfer),
             }
             self.settle();
         }
-        self.letters = letters;
+    }
+
+    /// A panic of the hub costs the one call it happened in: the hub is no actor, nobody could restart it without its
+    /// state.
+    fn see_hub(&mut self, done: Result<(), CrashReport>) {
+        let Err(report) = done else { return };
+        let place = &*report.place;
+        if self.stats.crash(place) {
+            tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.message, "hub crashed, going on");
+        }
     }
 
     fn finish_jobs(&mut self) {
@@ -200,12 +221,14 @@ impl<B: Behaviour> Core<B> {
 
     /// Gives a committed turn's ask to the hub.
     pub(super) fn ask(&mut self, from: ConnectionId, ask: B::Ask) {
-        self.hub.ask(from, ask, &mut post!(self));
+        let done = supervision::catch(|| self.hub.ask(from, ask, &mut post!(self)));
+        self.see_hub(done);
     }
 
     /// Tells the hub that a mailbox which had overflowed is empty again.
     pub(super) fn drained(&mut self, connection: ConnectionId) {
-        self.hub.drained(connection, &mut post!(self));
+        let done = supervision::catch(|| self.hub.drained(connection, &mut post!(self)));
+        self.see_hub(done);
     }
 
     /// Closes what the hub wants closed.
@@ -222,7 +245,8 @@ impl<B: Behaviour> Core<B> {
         self.now = self.clock.now();
         self.sweep();
         self.lingering.sweep(self.now);
-        self.hub.tick(&mut post!(self));
+        let done = supervision::catch(|| self.hub.tick(&mut post!(self)));
+        self.see_hub(done);
         self.settle();
         self.forget_spent_budgets();
         if self.queue.is_empty() {
@@ -240,10 +264,17 @@ impl<B: Behaviour> Core<B> {
 
     /// After a panic that escaped every turn: nothing half done stays, and whoever may have something to do is queued.
     pub(super) fn recover(&mut self) {
-        let began = (0, 0);
-        self.turn.discard(began);
+        self.turn.effects = Effects::default();
         self.beat.end();
         self.moving = None;
+        // What its service had read or was about to write is lost: only a new socket and a cursor bring it back.
+        if let Some(index) = self.serving.take()
+            && let Err(report) = supervision::catch(|| self.detach(index, Cause::Cut))
+        {
+            tracing::error!(shard = self.shard, place = &*report.place, "cannot park the connection that was served");
+        }
+        self.ledger.drop(Drop::Crash, self.turn.output.events());
+        self.turn.discard((0, 0));
         self.queue = RunQueue::default();
         for index in 0..self.table.span() {
             if let Some(slot) = self.table.get_mut(index) {

@@ -97,9 +97,12 @@ impl Sockets {
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit).then_some(open + 1)).is_ok()
     }
 
-    /// Gives a place back.
+    /// Gives a place back. Saturating: a place given back twice by a defect must not close the node to everybody.
     pub fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        let lower = |open: usize| open.checked_sub(1);
+        if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower).is_err() {
+            tracing::error!("more sockets were closed than opened");
+        }
     }
 
     /// Nobody is connected, and everybody who was has been told why not.
