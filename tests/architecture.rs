@@ -4,7 +4,7 @@
 //! down the layers, or have their reason in [`LEVEL`]. A new arrow is a decision: add it in a commit of its own, and say
 //! why there. The checker is run on planted violations too, so that it cannot pass by seeing nothing.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -260,6 +260,7 @@ impl<B: Behaviour> Handler<CrashShard> for Shard<B> {
 impl<B: Behaviour> Core<B> {
     fn census(&self) -> Census {
         let mut census = Census { parked: self.table.parked(), ledger: self.ledger, ..Census::default() };
+        census.ledger.pending = self.lingering.pending_events();
         for (_, slot) in self.table.iter() {
             census.restarts += u64::from(slot.generation - 1);
             if let Some(awake) = &slot.awake {

@@ -15,6 +15,7 @@ use crate::{
     shard::{
         Options, Sockets,
         behaviour::{Behaviour, Cause, Hub, Mail},
+        execute::Next,
         inbox::Inbox,
         jobs::Jobs,
         ledger::{Drop, Ledger},
@@ -29,6 +30,7 @@ use crate::{
         turn::{Effects, Turn},
     },
     supervision::{self, Beat, Budget, CrashReport},
+    websocket::Reader,
 };
 
 /// One read takes at most this much; what a burst leaves waits in the kernel.
@@ -67,6 +69,8 @@ pub(super) struct Core<B: Behaviour> {
     letters: Vec<Letter<B>>,
     /// The connection that a round is serving, for [`Core::recover`].
     serving: Option<u32>,
+    /// The hub's first panic since the last round.
+    hub_crash: Option<CrashReport>,
 }
 
 /// What a shard is built from.
@@ -119,6 +123,7 @@ impl<B: Behaviour> Core<B> {
             closes: Vec::new(),
             letters: Vec::new(),
             serving: None,
+            hub_crash: None,
             now: parts.clock.now(),
             options: parts.options,
             settings: parts.settings,
@@ -155,12 +160,13 @@ impl<B: Behaviour> Core<B> {
                 self.settle();
             }
         }
+        self.raise_hub_crash();
         more_events || !self.queue.is_empty()
     }
 
     fn poll(&mut self) -> io::Result<bool> {
-        let Self { poller, table, queue, lingering, scratch, .. } = self;
-        poller.take(|ready| match ready.subject {
+        let Self { poller, table, queue, lingering, scratch, ledger, .. } = self;
+        let more = poller.take(|ready| match ready.subject {
             Subject::Connection(index) => {
                 let Some(slot) = table.get_mut(index) else { return };
                 slot.readable |= ready.readable;
@@ -169,8 +175,10 @@ impl<B: Behaviour> Core<B> {
                     queue.push(index, &mut slot.queued);
                 }
             }
-            Subject::Lingering(number) => lingering.ready(number, scratch),
-        })
+            Subject::Lingering(number) => lingering.ready(number, scratch, ledger),
+        });
+        lingering.watch_unread(poller, ledger);
+        more
     }
 
     fn read_letters(&mut self) {
@@ -181,23 +189,10 @@ impl<B: Behaviour> Core<B> {
         }
         while let Some(letter) = self.letters.pop() {
             match letter {
-                Letter::Hub(letter) => {
-                    let done = supervision::catch(|| self.hub.letter(letter, &mut post!(self)));
-                    self.see_hub(done);
-                }
+                Letter::Hub(letter) => self.with_hub(|hub, post| hub.letter(letter, post)),
                 Letter::Transfer(transfer) => self.receive_transfer(*transfer),
             }
             self.settle();
-        }
-    }
-
-    /// A panic of the hub costs the one call it happened in: the hub is no actor, nobody could restart it without its
-    /// state.
-    fn see_hub(&mut self, done: Result<(), CrashReport>) {
-        let Err(report) = done else { return };
-        let place = &*report.place;
-        if self.stats.crash(place) {
-            tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.message, "hub crashed, going on");
         }
     }
 
@@ -214,21 +209,43 @@ impl<B: Behaviour> Core<B> {
 
     /// Runs one turn outside the mailbox and sees its effects through.
     pub(super) fn handle(&mut self, index: u32, mail: Mail<'_, B>) {
-        self.run(index, mail, false);
+        if self.run(index, mail, false) == Next::Move {
+            self.send_transfer(index, Reader::default(), Vec::new());
+        }
         self.finish(index);
         self.settle();
     }
 
+    /// Lets the hub work. A panic of it waits until the shard is between two services: raised at once, it would take
+    /// along what has been read and not served.
+    fn with_hub(&mut self, work: impl FnOnce(&mut B::Hub, &mut Post<'_, B>)) {
+        if let Err(report) = supervision::catch(|| work(&mut self.hub, &mut post!(self))) {
+            let place = &*report.place;
+            if self.stats.crash(place) {
+                tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.message, "hub crashed, going on");
+            }
+            self.hub_crash.get_or_insert(report);
+        }
+    }
+
+    /// Hands a panic of the hub on to the shard's supervisor, which counts it and starts the actor again.
+    fn raise_hub_crash(&mut self) {
+        if let Some(report) = self.hub_crash.take() {
+            #[expect(clippy::panic, reason = "it was a panic; only its time has changed")]
+            {
+                panic!("hub crashed: {report}");
+            }
+        }
+    }
+
     /// Gives a committed turn's ask to the hub.
     pub(super) fn ask(&mut self, from: ConnectionId, ask: B::Ask) {
-        let done = supervision::catch(|| self.hub.ask(from, ask, &mut post!(self)));
-        self.see_hub(done);
+        self.with_hub(|hub, post| hub.ask(from, ask, post));
     }
 
     /// Tells the hub that a mailbox which had overflowed is empty again.
     pub(super) fn drained(&mut self, connection: ConnectionId) {
-        let done = supervision::catch(|| self.hub.drained(connection, &mut post!(self)));
-        self.see_hub(done);
+        self.with_hub(|hub, post| hub.drained(connection, post));
     }
 
     /// Closes what the hub wants closed.
@@ -244,9 +261,8 @@ impl<B: Behaviour> Core<B> {
     pub(super) fn tick(&mut self, late: f64) {
         self.now = self.clock.now();
         self.sweep();
-        self.lingering.sweep(self.now);
-        let done = supervision::catch(|| self.hub.tick(&mut post!(self)));
-        self.see_hub(done);
+        self.lingering.sweep(self.now, &mut self.ledger);
+        self.with_hub(|hub, post| hub.tick(post));
         self.settle();
         self.forget_spent_budgets();
         if self.queue.is_empty() {
@@ -254,6 +270,7 @@ impl<B: Behaviour> Core<B> {
         }
         self.stats.lag(late);
         self.pour();
+        self.raise_hub_crash();
     }
 
     /// Brings the node's metrics up to date with this shard.

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    io::{ErrorKind, Read, Write},
+    io::{ErrorKind, Read},
     net::{Shutdown, TcpStream},
     sync::{Arc, atomic::Ordering},
 };
@@ -13,6 +13,8 @@ use crate::{
     clock::Now,
     shard::{
         Sockets,
+        ledger::{Drop as Dropped, Ledger},
+        output::{Flushed, Output},
         poller::{Poller, Subject},
     },
 };
@@ -21,7 +23,7 @@ use crate::{
 const PATIENCE_MS: u32 = 3_000;
 /// More than this at once (a mass disconnect) and the oldest are closed early.
 const MOST: usize = 8_192;
-/// Full reads of a peer that goes on sending; what else it sends is not looked at.
+/// A peer that goes on sending gets no more than this before others have their turn.
 const READS: usize = 16;
 
 /// See the module's text.
@@ -29,6 +31,8 @@ const READS: usize = 16;
 pub(super) struct Lingering {
     sockets: HashMap<u64, Leaver>,
     due: VecDeque<(u64, u32)>,
+    /// Those that had more to read than was thrown away at once: edge-triggered, they must be watched anew.
+    unread: Vec<u64>,
     next: u64,
 }
 
@@ -40,10 +44,10 @@ struct Leaver {
     owed: Option<Owed>,
 }
 
-/// Bytes up to the end of the close frame, counted among the node's sockets for as long as they exist.
+/// What goes before the close frame and the frame itself, counted among the node's sockets for as long as it exists.
 #[derive(Debug)]
 struct Owed {
-    bytes: Vec<u8>,
+    output: Output,
     sockets: Arc<Sockets>,
 }
 
@@ -55,45 +59,81 @@ impl Drop for Owed {
 
 impl Lingering {
     /// Takes a watched socket; `owed` is what it must get before its end.
-    pub(super) fn add(&mut self, socket: TcpStream, owed: Vec<u8>, sockets: &Arc<Sockets>, poller: &Poller, now: Now) {
+    pub(super) fn add(
+        &mut self,
+        socket: TcpStream,
+        owed: Output,
+        (sockets, ledger): (&Arc<Sockets>, &mut Ledger),
+        poller: &Poller,
+        now: Now,
+    ) {
         let owed = (!owed.is_empty()).then(|| {
             sockets.owed.fetch_add(1, Ordering::Relaxed);
-            Owed { bytes: owed, sockets: Arc::clone(sockets) }
+            Owed { output: owed, sockets: Arc::clone(sockets) }
         });
-        if owed.is_none() && socket.shutdown(Shutdown::Write).is_err() {
+        let leaver = Leaver { socket, owed };
+        if leaver.owed.is_none() && leaver.socket.shutdown(Shutdown::Write).is_err() {
             return;
         }
         let number = self.next;
         self.next += 1;
         // A socket that is ready makes its first event under the new name at once.
-        if poller.rename(&socket, Subject::Lingering(number)).is_err() {
-            return;
+        let watched = poller.rename(&leaver.socket, Subject::Lingering(number));
+        self.sockets.insert(number, leaver);
+        if watched.is_err() {
+            return self.close(number, ledger);
         }
-        self.sockets.insert(number, Leaver { socket, owed });
         self.due.push_back((number, now.ms()));
         while self.sockets.len() > MOST {
-            self.close_oldest();
+            self.close_oldest(ledger);
         }
     }
 
     /// The peer sent something, took something or left.
-    pub(super) fn ready(&mut self, number: u64, scratch: &mut [u8]) {
+    pub(super) fn ready(&mut self, number: u64, scratch: &mut [u8], ledger: &mut Ledger) {
         let Some(leaver) = self.sockets.get_mut(&number) else { return };
-        if leaver.write().is_err() || leaver.read(scratch) {
-            self.sockets.remove(&number);
+        if !leaver.write(ledger) {
+            return self.close(number, ledger);
         }
+        match leaver.read(scratch) {
+            Unread::Nothing => {}
+            Unread::More => self.unread.push(number),
+            Unread::Ended => self.close(number, ledger),
+        }
+    }
+
+    /// Has the poller tell again of those that [`Lingering::ready`] has not read to their end.
+    pub(super) fn watch_unread(&mut self, poller: &Poller, ledger: &mut Ledger) {
+        for number in std::mem::take(&mut self.unread) {
+            if let Some(leaver) = self.sockets.get(&number)
+                && poller.rename(&leaver.socket, Subject::Lingering(number)).is_err()
+            {
+                self.close(number, ledger);
+            }
+        }
+    }
+
+    /// Events whose frame is under way.
+    pub(super) fn pending_events(&self) -> u64 {
+        self.sockets.values().map(Leaver::events).sum()
     }
 
     /// Closes those whose time is over.
-    pub(super) fn sweep(&mut self, now: Now) {
+    pub(super) fn sweep(&mut self, now: Now, ledger: &mut Ledger) {
         while self.due.front().is_some_and(|&(_, since)| now.ms_since(since) >= PATIENCE_MS) {
-            self.close_oldest();
+            self.close_oldest(ledger);
         }
     }
 
-    fn close_oldest(&mut self) {
+    fn close(&mut self, number: u64, ledger: &mut Ledger) {
+        if let Some(leaver) = self.sockets.remove(&number) {
+            ledger.drop(Dropped::Disconnected, leaver.events());
+        }
+    }
+
+    fn close_oldest(&mut self, ledger: &mut Ledger) {
         if let Some((number, _)) = self.due.pop_front() {
-            self.sockets.remove(&number);
+            self.close(number, ledger);
         }
         if self.sockets.is_empty() {
             self.sockets = HashMap::new();
@@ -103,39 +143,54 @@ impl Lingering {
 }
 
 impl Leaver {
-    /// Writes what is owed as far as the socket takes it, and ends our side behind it.
-    fn write(&mut self) -> std::io::Result<()> {
-        let Some(owed) = &mut self.owed else { return Ok(()) };
-        while !owed.bytes.is_empty() {
-            match self.socket.write(&owed.bytes) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => drop(owed.bytes.drain(..written)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    /// Writes what is owed as far as the socket takes it, and ends our side behind it. `false`: it is dead.
+    fn write(&mut self, ledger: &mut Ledger) -> bool {
+        let Some(owed) = &mut self.owed else { return true };
+        let (flushed, delivered) = owed.output.flush(&mut self.socket);
+        ledger.delivered += delivered;
+        match flushed {
+            Flushed::Part => true,
+            Flushed::Dead => false,
+            Flushed::All => {
+                self.owed = None;
+                self.socket.shutdown(Shutdown::Write).is_ok()
             }
         }
-        self.owed = None;
-        self.socket.shutdown(Shutdown::Write)
     }
 
-    /// Throws away what the peer sends. `true`: it is gone. A peer that has only ended its side still gets what it is owed.
-    fn read(&mut self, scratch: &mut [u8]) -> bool {
+    /// Events it has not taken whole.
+    fn events(&self) -> u64 {
+        self.owed.as_ref().map_or(0, |owed| owed.output.events())
+    }
+
+    /// Throws away what the peer sends. A peer that has only ended its side still gets what it is owed.
+    fn read(&mut self, scratch: &mut [u8]) -> Unread {
         for _ in 0..READS {
             match self.socket.read(scratch) {
-                Ok(0) => return self.owed.is_none(),
+                Ok(0) if self.owed.is_some() => return Unread::Nothing,
+                Ok(0) => return Unread::Ended,
                 Ok(_) => {}
-                Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Unread::Nothing,
+                Err(_) => return Unread::Ended,
             }
         }
-        // Closing over unread bytes would be a reset: the sweep ends it, ready or not.
-        false
+        Unread::More
     }
+}
+
+/// What reading has left.
+enum Unread {
+    /// Nothing for now: the next byte makes a new edge.
+    Nothing,
+    /// More; closing over it would be a reset.
+    More,
+    /// The peer is gone.
+    Ended,
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{io::Write, net::TcpListener};
 
     use super::*;
 
@@ -147,6 +202,13 @@ mod tests {
         (socket, peer)
     }
 
+    fn event() -> Output {
+        let mut output = Output::default();
+        output.bytes.extend_from_slice(b"owed");
+        output.mark_event();
+        output
+    }
+
     /// Fills the socket until it takes no more.
     fn fill(socket: &mut TcpStream) -> usize {
         let mut filled = 0;
@@ -156,13 +218,13 @@ mod tests {
         filled
     }
 
-    fn serve_until_empty(lingering: &mut Lingering, poller: &mut Poller) {
+    fn serve_until_empty(lingering: &mut Lingering, poller: &mut Poller, ledger: &mut Ledger) {
         let mut scratch = vec![0; 65_536];
         while !lingering.sockets.is_empty() {
             poller
                 .take(|ready| {
                     if let Subject::Lingering(number) = ready.subject {
-                        lingering.ready(number, &mut scratch);
+                        lingering.ready(number, &mut scratch, ledger);
                     }
                 })
                 .expect("polls");
@@ -177,17 +239,18 @@ mod tests {
         poller.add(&socket, Subject::Connection(0)).expect("is watched");
         let filled = fill(&mut socket);
         let sockets = Arc::new(Sockets::default());
-        let mut lingering = Lingering::default();
-        lingering.add(socket, b"owed".to_vec(), &sockets, &poller, Now { micros: 0, unix_ms: 0 });
+        let (mut lingering, mut ledger) = (Lingering::default(), Ledger::default());
+        lingering.add(socket, event(), (&sockets, &mut ledger), &poller, Now { micros: 0, unix_ms: 0 });
         assert!(!sockets.are_gone(), "it has not got its last words");
         let reader = std::thread::spawn(move || {
             let mut taken = Vec::new();
             peer.read_to_end(&mut taken).map(|_| taken)
         });
-        serve_until_empty(&mut lingering, &mut poller);
+        serve_until_empty(&mut lingering, &mut poller, &mut ledger);
         let taken = reader.join().expect("ends").expect("reads to an orderly end");
         assert_eq!((taken.len(), &taken[filled..]), (filled + 4, &b"owed"[..]));
         assert!(sockets.are_gone());
+        assert_eq!(ledger.delivered, 1);
     }
 
     #[test]
@@ -197,12 +260,13 @@ mod tests {
         poller.add(&socket, Subject::Connection(0)).expect("is watched");
         fill(&mut socket);
         let sockets = Arc::new(Sockets::default());
-        let mut lingering = Lingering::default();
-        lingering.add(socket, b"owed".to_vec(), &sockets, &poller, Now { micros: 0, unix_ms: 0 });
-        lingering.sweep(Now { micros: 2_999_000, unix_ms: 0 });
+        let (mut lingering, mut ledger) = (Lingering::default(), Ledger::default());
+        lingering.add(socket, event(), (&sockets, &mut ledger), &poller, Now { micros: 0, unix_ms: 0 });
+        lingering.sweep(Now { micros: 2_999_000, unix_ms: 0 }, &mut ledger);
         assert!(!sockets.are_gone());
-        lingering.sweep(Now { micros: 3_000_000, unix_ms: 0 });
+        lingering.sweep(Now { micros: 3_000_000, unix_ms: 0 }, &mut ledger);
         assert!(sockets.are_gone());
+        assert_eq!(ledger.dropped(Dropped::Disconnected), 1);
     }
 
     #[test]
@@ -210,17 +274,17 @@ mod tests {
         let (poller, _waker) = Poller::new().expect("polls");
         let (socket, mut peer) = pair();
         poller.add(&socket, Subject::Connection(0)).expect("is watched");
-        let mut lingering = Lingering::default();
+        let (mut lingering, mut ledger) = (Lingering::default(), Ledger::default());
         let now = Now { micros: 0, unix_ms: 0 };
-        lingering.add(socket, Vec::new(), &Arc::default(), &poller, now);
+        lingering.add(socket, Output::default(), (&Arc::default(), &mut ledger), &poller, now);
         peer.write_all(&[0; READS + 1]).expect("sends");
         // One byte a read.
         while lingering.sockets[&0].socket.peek(&mut [0; READS + 1]).is_ok_and(|there| there <= READS) {}
-        lingering.ready(0, &mut [0]);
+        lingering.ready(0, &mut [0], &mut ledger);
         assert_eq!(lingering.sockets.len(), 1);
         drop(peer);
         while !lingering.sockets.is_empty() {
-            lingering.ready(0, &mut [0; 64]);
+            lingering.ready(0, &mut [0; 64], &mut ledger);
         }
     }
 }

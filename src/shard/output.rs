@@ -55,6 +55,11 @@ impl Output {
         std::mem::take(self).bytes
     }
 
+    /// No longer counts what is here; the bytes go on.
+    pub(super) fn forget_events(&mut self) {
+        self.events.clear();
+    }
+
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.events.clear();
@@ -63,14 +68,16 @@ impl Output {
 
     /// What a socket that is being closed is still owed: the rest of the frame under way, without which nothing after it
     /// could be read, and the last frame, which is the close frame.
-    pub(super) fn last_words(&self) -> Vec<u8> {
+    pub(super) fn last_words(&self) -> Self {
         let begun = self.begun as usize;
         let (mut last, mut next) = (begun, begun);
         while next < self.bytes.len() {
             last = next;
             next += unit(&self.bytes[next..]);
         }
-        [&self.bytes[..begun], &self.bytes[last..]].concat()
+        let bytes = [&self.bytes[..begun], &self.bytes[last..]].concat();
+        let events = self.events.iter().copied().filter(|&end| end <= self.begun).collect();
+        Self { bytes, events, begun: self.begun }
     }
 
     /// Puts `other` behind what is here and leaves it empty, its buffer kept. Only an empty output takes one that starts
@@ -213,8 +220,23 @@ mod tests {
             let mut output = blocked_after(written);
             let before = output.bytes.clone();
             output.bytes.extend_from_slice(close);
-            assert_eq!(output.last_words(), [&before[..rest], close].concat(), "{written} bytes written");
+            assert_eq!(output.last_words().bytes, [&before[..rest], close].concat(), "{written} bytes written");
         }
+    }
+
+    #[test]
+    fn last_words_keep_the_event_under_way_and_no_other() {
+        let mut output = Output::default();
+        for _ in 0..3 {
+            frame::write_text(&mut output.bytes, b"event");
+            output.mark_event();
+        }
+        let mut socket = Narrow { room: 7, taken: Vec::new() };
+        assert_eq!(output.flush(&mut socket), (Flushed::Part, 1));
+        assert_eq!(output.last_words().events(), 0, "none is under way");
+        socket.room = 1;
+        assert_eq!(output.flush(&mut socket), (Flushed::Part, 0));
+        assert_eq!(output.last_words().events(), 1);
     }
 
     #[test]
@@ -222,9 +244,9 @@ mod tests {
         let mut outbox = Output::default();
         outbox.append(&mut blocked_after(56 + 1));
         frame::write_close(&mut outbox.bytes, None);
-        assert_eq!(outbox.last_words(), [&[10][..], &[b'a'; 10], b"\x88\x00"].concat());
+        assert_eq!(outbox.last_words().bytes, [&[10][..], &[b'a'; 10], b"\x88\x00"].concat());
         let mut socket = Narrow { room: 10, taken: Vec::new() };
         outbox.flush(&mut socket);
-        assert_eq!(outbox.last_words(), b"a\x88\x00");
+        assert_eq!(outbox.last_words().bytes, b"a\x88\x00");
     }
 }

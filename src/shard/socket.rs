@@ -41,8 +41,10 @@ impl<B: Behaviour> Core<B> {
         };
         let Some(index) = self.insert(record, socket) else { return };
         self.turn.output.bytes.extend_from_slice(&response);
-        if self.run(index, Mail::Opened(&opening), false) == Next::Go {
-            self.keep_unread(index, Reader::default(), unread);
+        match self.run(index, Mail::Opened(&opening), false) {
+            Next::Go | Next::Retry => self.keep_unread(index, Reader::default(), unread),
+            Next::Move => self.send_transfer(index, Reader::default(), unread),
+            Next::Stop => {}
         }
         self.finish(index);
         self.settle();
@@ -95,7 +97,7 @@ impl<B: Behaviour> Core<B> {
         }
         let Some(socket) = self.table.detach(index) else { return };
         self.stats.close(cause);
-        let mut owed = Vec::new();
+        let mut owed = Output::default();
         if let Some(slot) = self.table.get_mut(index) {
             (slot.readable, slot.ended, slot.held, slot.overflowed) = (false, false, false, false);
             slot.heard_ms = self.now.ms();
@@ -104,10 +106,12 @@ impl<B: Behaviour> Core<B> {
                 undelivered += drop_waiting::<B>(awake);
             }
         }
-        self.ledger.drop(Drop::Disconnected, undelivered);
         match cause {
-            Cause::Cut => drop(socket),
-            Cause::ClientClosed(_) | Cause::ServerClosed(_) => self.linger(socket, owed),
+            Cause::Cut => self.ledger.drop(Drop::Disconnected, undelivered),
+            Cause::ClientClosed(_) | Cause::ServerClosed(_) => {
+                self.ledger.drop(Drop::Disconnected, undelivered - owed.events());
+                self.linger(socket, owed);
+            }
         }
         self.sockets.closed();
         self.detached(index, cause, undelivered > 0);
@@ -125,10 +129,11 @@ impl<B: Behaviour> Core<B> {
             return;
         }
         let Some(mut slot) = self.table.remove(index) else { return };
-        let mut owed = Vec::new();
+        let mut owed = Output::default();
         if let Some(mut awake) = slot.awake.take() {
             owed = awake.outbox.last_words();
-            self.ledger.drop(Drop::Disconnected, drop_waiting::<B>(&mut awake));
+            let waiting = drop_waiting::<B>(&mut awake);
+            self.ledger.drop(Drop::Disconnected, waiting - owed.events());
         }
         if let Some(socket) = slot.socket.take() {
             self.stats.close(Cause::ServerClosed(Close::BYE));
@@ -144,10 +149,9 @@ impl<B: Behaviour> Core<B> {
         }
     }
 
-    /// Keeps a socket until its peer has taken the close frame and what must go before it. The event whose frame is
-    /// under way counts as dropped already: whether it arrives, nobody here will know.
-    fn linger(&mut self, socket: TcpStream, owed: Vec<u8>) {
-        self.lingering.add(socket, owed, &self.sockets, &self.poller, self.now);
+    /// Keeps a socket until its peer has taken the close frame and what must go before it.
+    fn linger(&mut self, socket: TcpStream, owed: Output) {
+        self.lingering.add(socket, owed, (&self.sockets, &mut self.ledger), &self.poller, self.now);
     }
 
     /// Sends this connection's socket to the record it asked for; its own record is freed.
@@ -162,7 +166,10 @@ impl<B: Behaviour> Core<B> {
         if let Some(slot) = self.table.get_mut(index)
             && let Some(awake) = &mut slot.awake
         {
+            // Its events are on their way, but no longer in this shard's hands.
+            self.ledger.drop(Drop::Disconnected, awake.outbox.events());
             transfer.unsent = std::mem::take(&mut awake.outbox);
+            transfer.unsent.forget_events();
             if transfer.reader.is_idle() && transfer.unread.is_empty() {
                 transfer.reader = std::mem::take(&mut awake.reader);
                 transfer.unread = std::mem::take(&mut awake.unread);

@@ -96,7 +96,10 @@ impl<B: Behaviour> Core<B> {
                     Input::Bytes(filled) => (std::mem::take(&mut self.scratch), filled),
                     Input::Nothing => return true,
                     Input::Lost => {
-                        self.lost(index, Cause::Cut);
+                        // A peer that has ended its side may still read: what it asked for before is answered.
+                        if self.flush(index) {
+                            self.lost(index, Cause::Cut);
+                        }
                         return false;
                     }
                 },

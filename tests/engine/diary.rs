@@ -106,7 +106,6 @@ impl Actor for Diary {
     type Context = Turn<Self>;
 }
 
-#[expect(clippy::panic, reason = "crashing is what it is for")]
 impl Diary {
     fn obey(&mut self, text: &str, turn: &mut Turn<Self>) {
         let record = &mut self.record;
@@ -187,6 +186,8 @@ impl Diary {
             "block-late" | "block-pending" => {
                 let deadline = if verb == "block-late" { patience } else { LONG };
                 let job = move || {
+                    // Full or closed: the test is over.
+                    let _ = settings.seen.try_send("job begins".to_owned());
                     settings.gate.wait();
                     word
                 };
@@ -206,6 +207,7 @@ impl Diary {
             panic!("asked to panic");
         }
         match (class, &**text) {
+            (Class::Event, "ignored") => {}
             (Class::Event, text) => {
                 let mut bytes = Vec::new();
                 frame::write_text(&mut bytes, text.as_bytes());
@@ -215,6 +217,7 @@ impl Diary {
                 turn.release();
                 turn.text("released");
             }
+            (Class::Notice, text) if text.starts_with("move ") => self.obey(text, turn),
             (_, text) => turn.text(text),
         }
     }
@@ -266,7 +269,6 @@ impl Behaviour for Diary {
         Record { name: name.clone(), ..Record::default() }
     }
 
-    #[expect(clippy::panic, reason = "crashing is what it is for")]
     fn wake(record: Record) -> Self {
         if record.rotten {
             panic!("this record is rotten");
@@ -278,9 +280,9 @@ impl Behaviour for Diary {
         self.record
     }
 
-    #[expect(clippy::panic, reason = "crashing is what it is for")]
     fn receive(&mut self, mail: Mail<'_, Self>, turn: &mut Turn<Self>) {
         match mail {
+            Mail::Opened(name) if name.starts_with("move ") => self.obey(name, turn),
             Mail::Opened(name) => turn.text(&format!("hello {name} {}", turn.connection())),
             Mail::Frame(Payload::Text(text)) => self.obey(text, turn),
             Mail::Frame(Payload::Binary(bytes)) => turn.binary(bytes),
@@ -294,6 +296,7 @@ impl Behaviour for Diary {
             }
             Mail::Refused(_) => turn.text(&format!("refused {}", turn.connection())),
             Mail::Restarted(crash) => self.restarted(crash, turn),
+            Mail::Job(Ok(word)) if word.starts_with("move ") => self.obey(word, turn),
             Mail::Job(Ok(word)) => turn.text(&format!("job done: {word}")),
             Mail::Job(Err(JobFailure::Timeout)) => turn.text("job overdue"),
             Mail::Job(Err(JobFailure::Crashed(report))) => turn.text(&format!("job crashed: {}", report.message)),
@@ -343,7 +346,6 @@ impl Behaviour for Diary {
 impl Hub<Diary> for Witness {
     type Letter = Letter;
 
-    #[expect(clippy::panic, reason = "a hub's defect is an engine's weather")]
     fn ask(&mut self, _: ConnectionId, ask: Ask, _: &mut Post<'_, Diary>) {
         match ask {
             Ask::Log(line) => self.seen.try_send(line).expect("the test looks at what it caused"),
@@ -351,7 +353,6 @@ impl Hub<Diary> for Witness {
         }
     }
 
-    #[expect(clippy::panic, reason = "a hub's defect is an engine's weather")]
     fn letter(&mut self, letter: Letter, post: &mut Post<'_, Diary>) {
         match letter {
             Letter::Tell(to, words) => {

@@ -84,6 +84,11 @@ impl Engine {
 
     /// As [`Engine::connect`]; `unread` came right behind the handshake.
     pub(crate) async fn connect_saying(&self, name: &str, unread: Vec<u8>) -> Client {
+        self.connect_silently(name, unread).await.greeted(name)
+    }
+
+    /// As [`Engine::connect_saying`], without waiting for a greeting.
+    pub(crate) async fn connect_silently(&self, name: &str, unread: Vec<u8>) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
         let (server, _) = listener.accept().expect("accepts");
@@ -92,7 +97,7 @@ impl Engine {
         client.set_nodelay(true).expect("no delay");
         assert!(self.sockets.admit(usize::MAX));
         self.shards.adopt(server, Vec::new(), unread, name.to_owned()).await.expect("the shard runs");
-        Client::new(client).greeted(name)
+        Client::new(client)
     }
 
     /// Messages beyond the mailbox's bound.

@@ -4,7 +4,7 @@
 //!
 //! Nothing here waits for time to pass: a test awaits a frame, a word of the hub, or a state; the timeouts are guards.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod client;
 mod diary;
