@@ -25,8 +25,7 @@ const WAITING_LINES: usize = 4096;
 /// When the filter cannot be read, or logging was set up before.
 pub fn init_logs(telemetry: &Telemetry) -> anyhow::Result<WorkerGuard> {
     let filter = EnvFilter::try_new(&telemetry.log)?;
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).finish(std::io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).finish(std::io::stderr());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let installed = match telemetry.format {
         LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),
