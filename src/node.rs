@@ -8,7 +8,7 @@
 //!       └─ http workers ── handshakes, API, pages
 //! ```
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_rt::{Arbiter, System};
 use anyhow::Context as _;
@@ -63,20 +63,45 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     }
     tracing::info!(connections = gateway.sockets.open(), "draining");
     gateway.begin_drain();
-    http::drain(&gateway).await;
-    handle.stop(false).await;
-    serving.await?.context("an http worker failed")?;
-    tracing::info!("stopped");
-    for arbiter in arbiters {
-        arbiter.stop();
-        if arbiter.join().is_err() {
-            tracing::error!("a shard's thread had panicked");
-        }
+    let schedule = http::Schedule::new(gateway.config.listen.drain);
+    let began = gateway.clock.elapsed();
+    http::drain(&gateway, schedule).await;
+    let left = || schedule.end.saturating_sub(gateway.clock.elapsed() - began);
+    let stop_http = async {
+        handle.stop(false).await;
+        serving.await?.context("an http worker failed")
+    };
+    match tokio::time::timeout(left(), stop_http).await {
+        Ok(stopped) => stopped?,
+        Err(_) => tracing::warn!("leaving before the http workers have ended"),
     }
+    if !join(arbiters, left()) {
+        tracing::warn!("leaving before every shard's thread has ended: a turn or a blocking job is stuck");
+    }
+    tracing::info!("stopped");
     match gave_up {
         Some(child) => anyhow::bail!("{child} crashed more often than its restart budget allows"),
         None => Ok(()),
     }
+}
+
+/// Ends the shards' threads; `false` when that takes longer than `patience`. A thread that is stuck ends with the process.
+fn join(arbiters: Vec<Arbiter>, patience: Duration) -> bool {
+    let (ended, all_ended) = std::sync::mpsc::sync_channel(1);
+    for arbiter in &arbiters {
+        arbiter.stop();
+    }
+    // Joining cannot be given up, waiting for somebody who joins can.
+    std::thread::spawn(move || {
+        for arbiter in arbiters {
+            if arbiter.join().is_err() {
+                tracing::error!("a shard's thread had panicked");
+            }
+        }
+        // Nobody waits any more: the process is ending.
+        let _ = ended.send(());
+    });
+    all_ended.recv_timeout(patience).is_ok()
 }
 
 /// Constructs everything below HTTP.

@@ -9,10 +9,13 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Telemetry};
+
+/// Log lines that may wait for whoever reads standard error; the queue is allocated whole.
+const WAITING_LINES: usize = 4096;
 
 /// Sends logs to standard error as the configuration asks; `RUST_LOG` is not read, the configuration is. They are written
 /// by a thread of their own until the guard is dropped; when nobody reads them and its queue is full, lines are lost
@@ -22,7 +25,7 @@ use crate::config::{LogFormat, Telemetry};
 /// When the filter cannot be read, or logging was set up before.
 pub fn init_logs(telemetry: &Telemetry) -> anyhow::Result<WorkerGuard> {
     let filter = EnvFilter::try_new(&telemetry.log)?;
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).finish(std::io::stderr());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let installed = match telemetry.format {
         LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -21,10 +21,10 @@ pub struct Listen {
     pub addr: SocketAddr,
     /// Connections the kernel holds until they are accepted; the kernel may cut it to `net.core.somaxconn`.
     pub backlog: u32,
-    /// How long a drain may take before what is left is closed.
+    /// How long it may take from the signal to the end of the process.
     #[serde(with = "duration")]
     pub drain: Duration,
-    /// How many clients a second are asked to leave while draining.
+    /// How many clients a second are asked to leave while draining, or more, so that half of `drain` is enough for all.
     pub drain_pace: u32,
 }
 

@@ -1,9 +1,10 @@
 //! `identify`: who the client is, and the way to `ready`: fresh, resumed on the record of an earlier connection, or a
 //! renewed token. Until every channel has answered, frames and deliveries are held back, so that `ready` comes first.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use smallvec::SmallVec;
+use triomphe::Arc as Shared;
 
 use crate::{
     channel::{Ask, Channel, HomeRequest, Purpose, Since, Subscriber},
@@ -144,7 +145,7 @@ pub(crate) fn refused(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
 
 /// A fresh session.
 fn begin(record: &mut Record, claims: &Claims, wishes: &Wishes, turn: &mut ConnectionTurn) {
-    record.identity = Some(Rc::new(Identity {
+    record.identity = Some(Shared::new(Identity {
         user: claims.user.as_str().into(),
         secret: SessionSecret::default(),
         subscriptions: SmallVec::new(),

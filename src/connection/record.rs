@@ -5,6 +5,7 @@ use std::{rc::Rc, sync::Arc};
 
 use compact_str::CompactString;
 use smallvec::SmallVec;
+use triomphe::Arc as Shared;
 
 use crate::{
     channel::{Channel, Purpose, Tag},
@@ -39,7 +40,7 @@ pub(crate) enum Phase {
 /// See the module's text.
 #[derive(Clone, Debug)]
 pub struct Record {
-    pub(crate) identity: Option<Rc<Identity>>,
+    pub(crate) identity: Option<Shared<Identity>>,
     pub(crate) publishes: Rate,
     /// When the connection was opened (unidentified), or the minute of bad frames began ([`Now::ms`]).
     pub(crate) since_ms: u32,
@@ -137,7 +138,7 @@ impl Record {
 
     /// The identity, for changing; copied first if another turn may still need the old one.
     pub(crate) fn identity_mut(&mut self) -> Option<&mut Identity> {
-        self.identity.as_mut().map(Rc::make_mut)
+        self.identity.as_mut().map(Shared::make_mut)
     }
 
     /// What ties an answer to this socket.
@@ -172,7 +173,7 @@ impl Record {
     /// Bytes on the heap, by the sizes asked for.
     pub(crate) fn heap_bytes(&self) -> usize {
         let Some(identity) = &self.identity else { return 0 };
-        let counts = 2 * size_of::<usize>();
+        let counts = size_of::<usize>();
         let user = if identity.user.is_heap_allocated() { identity.user.capacity() } else { 0 };
         let subscriptions = if identity.subscriptions.spilled() {
             identity.subscriptions.capacity() * size_of::<Subscription>()

@@ -30,6 +30,10 @@ enum HandshakeError {
     Version,
     #[error("`Sec-WebSocket-Key` must be 16 bytes in base64")]
     Key,
+    #[error("a WebSocket handshake has one `Sec-WebSocket-Key`, not several")]
+    Keys,
+    #[error("a WebSocket handshake has no body: leave `Content-Length` and `Transfer-Encoding` out")]
+    Body,
     #[error("a WebSocket handshake needs a `Host` header")]
     Host,
     #[error("no WebSocket is served at this path; the gateway is at /v1/gateway")]
@@ -45,7 +49,7 @@ impl HandshakeError {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
-            Self::Key | Self::Host => StatusCode::BAD_REQUEST,
+            Self::Key | Self::Keys | Self::Body | Self::Host => StatusCode::BAD_REQUEST,
             Self::Path => StatusCode::NOT_FOUND,
             Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -129,7 +133,14 @@ fn admit(gateway: &Gateway, request: &Request) -> Result<(Service, Vec<u8>), Han
     if request.version() != actix_http::Version::HTTP_11 || !headers.contains_key(header::HOST) {
         return Err(HandshakeError::Host);
     }
+    if has_body(headers) {
+        return Err(HandshakeError::Body);
+    }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?;
+    // RFC 6455 §11.3.1: it must not appear more than once.
+    if headers.get_all(header::SEC_WEBSOCKET_KEY).count() > 1 {
+        return Err(HandshakeError::Keys);
+    }
     if STANDARD.decode(key).is_ok_and(|key| key.len() != 16) || STANDARD.decode(key).is_err() {
         return Err(HandshakeError::Key);
     }
@@ -196,6 +207,13 @@ fn encoding(headers: &HeaderMap) -> Option<Encoding> {
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+/// Whether a body is announced, whose bytes would be taken for frames.
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = |value: &header::HeaderValue| value.to_str().ok().and_then(|value| value.trim().parse::<u64>().ok());
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).any(|value| length(value) != Some(0))
 }
 
 /// Frees everything HTTP about the connection and gives its bare socket to a shard.

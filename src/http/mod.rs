@@ -16,6 +16,6 @@ mod query;
 mod routes;
 mod server;
 
-pub use drain::drain;
+pub use drain::{Schedule, drain};
 pub use gateway::{Asked, Gateway, Plan};
 pub use server::{bind, serve};

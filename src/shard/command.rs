@@ -145,8 +145,15 @@ pub enum Target {
     Connection(ConnectionId),
     /// All of a user.
     User(String),
-    /// So many, taken evenly from the table.
+    /// So many, taken evenly from the table, from a random place on.
     Count(usize),
+    /// One of `of` parts of all: those whose slot's index leaves the remainder `nth`.
+    Batch {
+        /// From 0.
+        nth: u32,
+        /// At least 1.
+        of: u32,
+    },
     /// All.
     All,
 }
@@ -225,7 +232,7 @@ impl<B: Behaviour> Handler<Act> for Shard<B> {
     type Result = usize;
 
     fn handle(&mut self, Act { target, action }: Act, ctx: &mut Self::Context) -> Self::Result {
-        let targets = self.core.borrow().targets(&target);
+        let targets = self.core.borrow_mut().targets(&target);
         let count = targets.len();
         if matches!(action, Action::Fault(Fault::Stall(_))) {
             // The answer leaves before the shard is stuck.
@@ -260,6 +267,7 @@ impl<B: Behaviour> Handler<CrashShard> for Shard<B> {
 impl<B: Behaviour> Core<B> {
     fn census(&self) -> Census {
         let mut census = Census { parked: self.table.parked(), ledger: self.ledger, ..Census::default() };
+        census.ledger.pending = self.lingering.pending_events();
         for (_, slot) in self.table.iter() {
             census.restarts += u64::from(slot.generation - 1);
             if let Some(awake) = &slot.awake {
@@ -304,7 +312,8 @@ impl<B: Behaviour> Core<B> {
         }
     }
 
-    fn targets(&self, target: &Target) -> Vec<ConnectionId> {
+    fn targets(&mut self, target: &Target) -> Vec<ConnectionId> {
+        let random = self.turn.random();
         let attached = || {
             let with_socket = self.table.iter().filter(|(_, slot)| slot.socket.is_some());
             with_socket.filter_map(|(index, slot)| Some((self.table.id(index)?, slot)))
@@ -316,10 +325,15 @@ impl<B: Behaviour> Core<B> {
                 .map(|(id, _)| id)
                 .collect(),
             Target::All => attached().map(|(id, _)| id).collect(),
+            Target::Batch { nth, of } => {
+                attached().map(|(id, _)| id).filter(|id| id.index().checked_rem(*of) == Some(*nth)).collect()
+            }
             Target::Count(count) => {
                 let all: Vec<_> = attached().map(|(id, _)| id).collect();
                 let count = (*count).min(all.len());
-                (0..count).map(|nth| all[nth * all.len() / count]).collect()
+                // Without it the same connections would be hit whenever somebody asks for one.
+                let first = random as usize % all.len().max(1);
+                (0..count).map(|nth| all[(first + nth * all.len() / count) % all.len()]).collect()
             }
         }
     }

@@ -14,11 +14,11 @@ use crate::{
     protocol::close::Close,
     shard::{
         Options, Sockets,
-        behaviour::{Behaviour, Hub, Mail},
+        behaviour::{Behaviour, Cause, Hub, Mail},
         execute::Next,
         inbox::Inbox,
         jobs::Jobs,
-        ledger::Ledger,
+        ledger::{Drop, Ledger},
         linger::Lingering,
         poller::{Poller, Subject},
         post::{Post, Spare},
@@ -27,7 +27,7 @@ use crate::{
         sweeper::Sweeper,
         table::Table,
         transfer::Letter,
-        turn::Turn,
+        turn::{Effects, Turn},
     },
     supervision::{self, Beat, Budget, CrashReport},
     websocket::Reader,
@@ -65,7 +65,10 @@ pub(super) struct Core<B: Behaviour> {
     /// A socket whose turn asked for its transfer, until the service loop has gathered what belongs to it.
     pub(super) moving: Option<(ConnectionId, B::Ticket)>,
     closes: Vec<(ConnectionId, Close)>,
+    /// Letters of the last batch not yet handled, the next one last; they outlive a panic.
     letters: Vec<Letter<B>>,
+    /// The connection that a round is serving, for [`Core::recover`].
+    serving: Option<u32>,
     /// The hub's first panic since the last round.
     hub_crash: Option<CrashReport>,
 }
@@ -119,6 +122,7 @@ impl<B: Behaviour> Core<B> {
             moving: None,
             closes: Vec::new(),
             letters: Vec::new(),
+            serving: None,
             hub_crash: None,
             now: parts.clock.now(),
             options: parts.options,
@@ -150,7 +154,9 @@ impl<B: Behaviour> Core<B> {
         self.finish_jobs();
         for _ in 0..self.queue.len().min(SERVED_PER_ROUND) {
             if let Some(index) = self.queue.pop() {
+                self.serving = Some(index);
                 self.serve(index);
+                self.serving = None;
                 self.settle();
             }
         }
@@ -159,7 +165,7 @@ impl<B: Behaviour> Core<B> {
     }
 
     fn poll(&mut self) -> io::Result<bool> {
-        let Self { poller, table, queue, lingering, scratch, .. } = self;
+        let Self { poller, table, queue, lingering, scratch, ledger, .. } = self;
         let more = poller.take(|ready| match ready.subject {
             Subject::Connection(index) => {
                 let Some(slot) = table.get_mut(index) else { return };
@@ -169,27 +175,25 @@ impl<B: Behaviour> Core<B> {
                     queue.push(index, &mut slot.queued);
                 }
             }
-            Subject::Lingering(number) => {
-                if ready.readable {
-                    lingering.ready(number, scratch);
-                }
-            }
+            Subject::Lingering(number) => lingering.ready(number, scratch, ledger),
         });
-        lingering.watch_unread(poller);
+        lingering.watch_unread(poller, ledger);
         more
     }
 
     fn read_letters(&mut self) {
-        let mut letters = std::mem::take(&mut self.letters);
-        self.inbox.take(&mut letters);
-        for letter in letters.drain(..) {
+        // Not empty only after a panic in the middle of a batch: its rest goes before what came later.
+        if self.letters.is_empty() {
+            self.inbox.take(&mut self.letters);
+            self.letters.reverse();
+        }
+        while let Some(letter) = self.letters.pop() {
             match letter {
                 Letter::Hub(letter) => self.with_hub(|hub, post| hub.letter(letter, post)),
                 Letter::Transfer(transfer) => self.receive_transfer(*transfer),
             }
             self.settle();
         }
-        self.letters = letters;
     }
 
     fn finish_jobs(&mut self) {
@@ -216,6 +220,10 @@ impl<B: Behaviour> Core<B> {
     /// along what has been read and not served.
     fn with_hub(&mut self, work: impl FnOnce(&mut B::Hub, &mut Post<'_, B>)) {
         if let Err(report) = supervision::catch(|| work(&mut self.hub, &mut post!(self))) {
+            let place = &*report.place;
+            if self.stats.crash(place) {
+                tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.message, "hub crashed, going on");
+            }
             self.hub_crash.get_or_insert(report);
         }
     }
@@ -253,7 +261,7 @@ impl<B: Behaviour> Core<B> {
     pub(super) fn tick(&mut self, late: f64) {
         self.now = self.clock.now();
         self.sweep();
-        self.lingering.sweep(self.now);
+        self.lingering.sweep(self.now, &mut self.ledger);
         self.with_hub(|hub, post| hub.tick(post));
         self.settle();
         self.forget_spent_budgets();
@@ -273,10 +281,17 @@ impl<B: Behaviour> Core<B> {
 
     /// After a panic that escaped every turn: nothing half done stays, and whoever may have something to do is queued.
     pub(super) fn recover(&mut self) {
-        let began = (0, 0);
-        self.turn.discard(began);
+        self.turn.effects = Effects::default();
         self.beat.end();
         self.moving = None;
+        // What its service had read or was about to write is lost: only a new socket and a cursor bring it back.
+        if let Some(index) = self.serving.take()
+            && let Err(report) = supervision::catch(|| self.detach(index, Cause::Cut))
+        {
+            tracing::error!(shard = self.shard, place = &*report.place, "cannot park the connection that was served");
+        }
+        self.ledger.drop(Drop::Crash, self.turn.output.events());
+        self.turn.discard((0, 0));
         self.queue = RunQueue::default();
         for index in 0..self.table.span() {
             if let Some(slot) = self.table.get_mut(index) {

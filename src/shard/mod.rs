@@ -89,6 +89,8 @@ impl Options {
 #[derive(Debug, Default)]
 pub struct Sockets {
     open: AtomicUsize,
+    /// Closed ones that have not taken their close frame yet.
+    owed: AtomicUsize,
 }
 
 impl Sockets {
@@ -98,9 +100,18 @@ impl Sockets {
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < limit).then_some(open + 1)).is_ok()
     }
 
-    /// Gives a place back.
+    /// Gives a place back. Saturating: a place given back twice by a defect must not close the node to everybody.
     pub fn closed(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+        let lower = |open: usize| open.checked_sub(1);
+        if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower).is_err() {
+            tracing::error!("more sockets were closed than opened");
+        }
+    }
+
+    /// Nobody is connected, and everybody who was has been told why not.
+    #[must_use]
+    pub fn are_gone(&self) -> bool {
+        self.open() == 0 && self.owed.load(Ordering::Relaxed) == 0
     }
 
     /// Places taken.

@@ -1,5 +1,6 @@
 //! Bytes on their way to one socket, with marks where events end, so that the ledger can say event by event what the
-//! kernel took and what was dropped.
+//! kernel took and what was dropped. It also knows how far into a frame the kernel is: a close frame may follow only
+//! where a frame ends.
 
 use std::io::{self, Write};
 
@@ -8,6 +9,8 @@ use std::io::{self, Write};
 pub(super) struct Output {
     pub(super) bytes: Vec<u8>,
     events: Vec<u32>,
+    /// How many bytes at the front belong to a frame whose beginning the kernel has already.
+    begun: u32,
 }
 
 /// What became of a write.
@@ -49,17 +52,40 @@ impl Output {
     }
 
     pub(super) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(self).bytes
+    }
+
+    /// No longer counts what is here; the bytes go on.
+    pub(super) fn forget_events(&mut self) {
         self.events.clear();
-        std::mem::take(&mut self.bytes)
     }
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.events.clear();
+        self.begun = 0;
     }
 
-    /// Puts `other` behind what is here and leaves it empty, its buffer kept.
+    /// What a socket that is being closed is still owed: the rest of the frame under way, without which nothing after it
+    /// could be read, and the last frame, which is the close frame.
+    pub(super) fn last_words(&self) -> Self {
+        let begun = self.begun as usize;
+        let (mut last, mut next) = (begun, begun);
+        while next < self.bytes.len() {
+            last = next;
+            next += unit(&self.bytes[next..]);
+        }
+        let bytes = [&self.bytes[..begun], &self.bytes[last..]].concat();
+        let events = self.events.iter().copied().filter(|&end| end <= self.begun).collect();
+        Self { bytes, events, begun: self.begun }
+    }
+
+    /// Puts `other` behind what is here and leaves it empty, its buffer kept. Only an empty output takes one that starts
+    /// inside a frame.
     pub(super) fn append(&mut self, other: &mut Self) {
+        if self.bytes.is_empty() {
+            self.begun = other.begun;
+        }
         let base = self.bytes.len() as u32;
         self.bytes.extend_from_slice(&other.bytes);
         self.events.extend(other.events.iter().map(|end| base + end));
@@ -95,14 +121,33 @@ impl Output {
         for end in &mut self.events {
             *end -= written as u32;
         }
+        let mut begun = self.begun as usize;
+        while begun < written {
+            begun += unit(&self.bytes[begun..]);
+        }
+        self.begun = (begun - written) as u32;
         self.bytes.drain(..written);
         done as u64
     }
 }
 
+/// The length of the frame at the start of `bytes`. Ours are never masked and never fragmented (RFC 6455 §5.2), so what
+/// begins without FIN is the handshake's answer, which ends with an empty line.
+fn unit(bytes: &[u8]) -> usize {
+    let length = match *bytes {
+        [first, ..] if first & 0x80 == 0 => bytes.windows(4).position(|end| end == b"\r\n\r\n").map(|at| at + 4),
+        [_, 127, a, b, c, d, e, f, g, h, ..] => Some(10 + u64::from_be_bytes([a, b, c, d, e, f, g, h]) as usize),
+        [_, 126, a, b, ..] => Some(4 + usize::from(u16::from_be_bytes([a, b]))),
+        [_, short, ..] => Some(2 + usize::from(short)),
+        _ => None,
+    };
+    length.map_or(bytes.len(), |length| length.min(bytes.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::websocket::frame;
 
     /// Takes `room` bytes, then blocks.
     struct Narrow {
@@ -146,5 +191,62 @@ mod tests {
         socket.room = 100;
         assert_eq!(output.flush(&mut socket), (Flushed::All, 2));
         assert_eq!(socket.taken, b"aaabbbcccd");
+    }
+
+    fn blocked_after(room: usize) -> Output {
+        let mut output = Output::default();
+        output.bytes.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n");
+        frame::write_text(&mut output.bytes, &[b'a'; 10]);
+        frame::write_binary(&mut output.bytes, &[b'b'; 200]);
+        frame::write_text(&mut output.bytes, &[b'c'; 70_000]);
+        let mut socket = Narrow { room, taken: Vec::new() };
+        assert_eq!(output.flush(&mut socket).0, Flushed::Part);
+        output
+    }
+
+    #[test]
+    fn last_words_are_the_rest_of_the_frame_under_way_and_the_close_frame() {
+        let (response, close) = (56, b"\x88\x02\x03\xe8");
+        for (written, rest) in [
+            (0, 0),
+            (20, response - 20),
+            (response, 0),
+            (response + 1, 11),
+            (response + 12, 0),
+            (response + 12 + 3, 201),
+            (response + 12 + 204, 0),
+            (response + 12 + 204 + 9, 70_001),
+        ] {
+            let mut output = blocked_after(written);
+            let before = output.bytes.clone();
+            output.bytes.extend_from_slice(close);
+            assert_eq!(output.last_words().bytes, [&before[..rest], close].concat(), "{written} bytes written");
+        }
+    }
+
+    #[test]
+    fn last_words_keep_the_event_under_way_and_no_other() {
+        let mut output = Output::default();
+        for _ in 0..3 {
+            frame::write_text(&mut output.bytes, b"event");
+            output.mark_event();
+        }
+        let mut socket = Narrow { room: 7, taken: Vec::new() };
+        assert_eq!(output.flush(&mut socket), (Flushed::Part, 1));
+        assert_eq!(output.last_words().events(), 0, "none is under way");
+        socket.room = 1;
+        assert_eq!(output.flush(&mut socket), (Flushed::Part, 0));
+        assert_eq!(output.last_words().events(), 1);
+    }
+
+    #[test]
+    fn an_empty_output_takes_over_where_a_frame_is_under_way() {
+        let mut outbox = Output::default();
+        outbox.append(&mut blocked_after(56 + 1));
+        frame::write_close(&mut outbox.bytes, None);
+        assert_eq!(outbox.last_words().bytes, [&[10][..], &[b'a'; 10], b"\x88\x00"].concat());
+        let mut socket = Narrow { room: 10, taken: Vec::new() };
+        outbox.flush(&mut socket);
+        assert_eq!(outbox.last_words().bytes, b"a\x88\x00");
     }
 }

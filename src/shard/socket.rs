@@ -10,6 +10,7 @@ use crate::{
         core::Core,
         execute::Next,
         ledger::Drop,
+        output::Output,
         poller::Subject,
         stream::drop_waiting,
         transfer::{Letter, Transfer},
@@ -79,7 +80,7 @@ impl<B: Behaviour> Core<B> {
         self.queue.push(index, &mut slot.queued);
     }
 
-    /// Sends a close frame behind everything sent so far and parks the connection.
+    /// Sends a close frame behind everything the socket takes at once and parks the connection.
     pub(super) fn close(&mut self, index: u32, close: Close) {
         frame::write_close(&mut self.turn.output.bytes, Some(close.into()));
         self.detach(index, Cause::ServerClosed(close));
@@ -87,28 +88,32 @@ impl<B: Behaviour> Core<B> {
 
     /// Takes the socket away, drops what waited for it, and runs the connection's turn for that.
     pub(super) fn detach(&mut self, index: u32, cause: Cause) {
+        let mut undelivered = 0;
         if cause == Cause::Cut {
-            self.ledger.drop(Drop::Disconnected, self.turn.output.events());
+            undelivered = self.turn.output.events();
             self.turn.output.clear();
         } else if !self.flush(index) {
             return;
         }
         let Some(socket) = self.table.detach(index) else { return };
         self.stats.close(cause);
-        self.sockets.closed();
-        let mut undelivered = 0;
+        let mut owed = Output::default();
         if let Some(slot) = self.table.get_mut(index) {
             (slot.readable, slot.ended, slot.held, slot.overflowed) = (false, false, false, false);
             slot.heard_ms = self.now.ms();
             if let Some(awake) = &mut slot.awake {
-                undelivered = drop_waiting::<B>(awake);
+                owed = awake.outbox.last_words();
+                undelivered += drop_waiting::<B>(awake);
             }
         }
-        self.ledger.drop(Drop::Disconnected, undelivered);
         match cause {
-            Cause::Cut => drop(socket),
-            Cause::ClientClosed(_) | Cause::ServerClosed(_) => self.lingering.add(socket, &self.poller, self.now),
+            Cause::Cut => self.ledger.drop(Drop::Disconnected, undelivered),
+            Cause::ClientClosed(_) | Cause::ServerClosed(_) => {
+                self.ledger.drop(Drop::Disconnected, undelivered - owed.events());
+                self.linger(socket, owed);
+            }
         }
+        self.sockets.closed();
         self.detached(index, cause, undelivered);
         self.finish(index);
     }
@@ -124,13 +129,16 @@ impl<B: Behaviour> Core<B> {
             return;
         }
         let Some(mut slot) = self.table.remove(index) else { return };
+        let mut owed = Output::default();
+        if let Some(mut awake) = slot.awake.take() {
+            owed = awake.outbox.last_words();
+            let waiting = drop_waiting::<B>(&mut awake);
+            self.ledger.drop(Drop::Disconnected, waiting - owed.events());
+        }
         if let Some(socket) = slot.socket.take() {
             self.stats.close(Cause::ServerClosed(Close::BYE));
+            self.linger(socket, owed);
             self.sockets.closed();
-            self.lingering.add(socket, &self.poller, self.now);
-        }
-        if let Some(mut awake) = slot.awake.take() {
-            self.ledger.drop(Drop::Disconnected, drop_waiting::<B>(&mut awake));
         }
         self.budgets.remove(&index);
         self.jobs.abort(id);
@@ -141,6 +149,11 @@ impl<B: Behaviour> Core<B> {
         }
     }
 
+    /// Keeps a socket until its peer has taken the close frame and what must go before it.
+    fn linger(&mut self, socket: TcpStream, owed: Output) {
+        self.lingering.add(socket, owed, (&self.sockets, &mut self.ledger), &self.poller, self.now);
+    }
+
     /// Sends this connection's socket to the record it asked for; its own record is freed.
     pub(super) fn send_transfer(&mut self, index: u32, reader: Reader, rest: Vec<u8>) {
         let Some((to, ticket)) = self.moving.take() else { return };
@@ -148,13 +161,15 @@ impl<B: Behaviour> Core<B> {
             return;
         }
         let Some(socket) = self.table.detach(index) else { return };
-        let mut transfer = Transfer { to, ticket, socket, reader, unread: rest, unsent: Vec::new(), readable: true };
+        let mut transfer =
+            Transfer { to, ticket, socket, reader, unread: rest, unsent: Output::default(), readable: true };
         if let Some(slot) = self.table.get_mut(index)
             && let Some(awake) = &mut slot.awake
         {
             // Its events are on their way, but no longer in this shard's hands.
             self.ledger.drop(Drop::Disconnected, awake.outbox.events());
-            transfer.unsent = awake.outbox.take_bytes();
+            transfer.unsent = std::mem::take(&mut awake.outbox);
+            transfer.unsent.forget_events();
             if transfer.reader.is_idle() && transfer.unread.is_empty() {
                 transfer.reader = std::mem::take(&mut awake.reader);
                 transfer.unread = std::mem::take(&mut awake.unread);
@@ -174,7 +189,7 @@ impl<B: Behaviour> Core<B> {
 
     /// A socket asks for a record of this shard: it gets it, or a fresh one.
     pub(super) fn receive_transfer(&mut self, transfer: Transfer<B>) {
-        let Transfer { to, ticket, socket, reader, unread, unsent, readable } = transfer;
+        let Transfer { to, ticket, socket, reader, unread, mut unsent, readable } = transfer;
         self.now = self.clock.now();
         let now = self.now;
         let claimed = self.table.find(to).filter(|&index| {
@@ -212,7 +227,7 @@ impl<B: Behaviour> Core<B> {
             slot.heard_ms = now.ms();
             slot.readable = readable;
         }
-        self.turn.output.bytes.extend_from_slice(&unsent);
+        self.turn.output.append(&mut unsent);
         if self.run(index, mail, false) == Next::Go {
             self.keep_unread(index, reader, unread);
         }

@@ -224,4 +224,16 @@ mod tests {
         table.remove(index);
         assert_eq!((table.live(), table.parked()), (0, 0));
     }
+
+    #[test]
+    fn a_slot_stays_as_small_as_it_is() {
+        /// 32 bytes, one of whose states is free to mean "no record".
+        #[expect(dead_code, reason = "only its size counts")]
+        struct Record(Box<u8>, [u64; 3]);
+
+        let bytes = size_of::<Slot<Record, ()>>();
+        println!("a slot with a record of {} bytes: {bytes} bytes", size_of::<Record>());
+        assert_eq!((size_of::<Record>(), size_of::<Option<Record>>()), (32, 32));
+        assert!(bytes <= 64, "{bytes} bytes, times a million connections");
+    }
 }

@@ -4,7 +4,10 @@ use std::net::TcpStream;
 
 use crate::{
     id::ConnectionId,
-    shard::behaviour::{Behaviour, Hub},
+    shard::{
+        behaviour::{Behaviour, Hub},
+        output::Output,
+    },
     websocket::Reader,
 };
 
@@ -27,8 +30,8 @@ pub(super) struct Transfer<B: Behaviour> {
     pub(super) reader: Reader,
     /// Bytes read and not yet looked at.
     pub(super) unread: Vec<u8>,
-    /// Bytes the socket did not take yet.
-    pub(super) unsent: Vec<u8>,
+    /// What the socket did not take yet.
+    pub(super) unsent: Output,
     /// The socket may have more.
     pub(super) readable: bool,
 }

@@ -129,6 +129,11 @@ impl<B: Behaviour> Turn<B> {
         secret
     }
 
+    /// Any number, for the shard's own choices.
+    pub(super) fn random(&mut self) -> u64 {
+        self.random.next_u64()
+    }
+
     /// Names what this turn handles (index into [`Behaviour::LABELS`]), for `dormouse_turns_total`.
     pub fn label(&mut self, label: usize) {
         self.label = label;

@@ -146,11 +146,10 @@ def test_4002_a_live_channel_cannot_wait_for_a_slow_reader(start, join):
         for n in range(4000):
             server.http.post("/v1/publish", json={"channel": channel, "data": [n, filler]})
             assert bystander.take("event", channel=channel)["data"][0] == n
-            if n % 50 == 0 and server.metric("dormouse_closes_total", code="4002") > closes:
+            if n % 10 == 0 and server.metric("dormouse_closes_total", code="4002") > closes:
                 break
         eventually(lambda: server.metric("dormouse_closes_total", code="4002") == closes + 1, "the close 4002")
-        code, reason = slow.closed()
-        assert (code, reason) in ((4002, "slow_consumer"), (1006, "")), (code, reason)
+        assert slow.closed() == (4002, "slow_consumer"), "in the middle of a frame, the rest of it and the reason come"
         bystander.whoami()
         back = join(server, user, resume=session)
         assert back.ready["resumed"] is True

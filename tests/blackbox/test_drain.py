@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from client import channel_names, cursor, fresh
+from client import channel_names, cursor, eventually, fresh
 
 
 def test_sigterm_with_nobody_connected_ends_at_once(start):
@@ -36,6 +36,34 @@ def test_a_drain_ends_within_its_deadline_though_nobody_reads(start, join):
     server.stop()
     assert time.monotonic() - began < 10
     assert all(one.closed()[0] in (4003, 1006) for one in clients)
+
+
+def test_clients_are_asked_to_leave_at_a_pace_and_before_the_close(start, join):
+    server = start({"listen.drain": "4s", "listen.drain_pace": 20})
+    clients = [join(server) for _ in range(12)]
+    server.terminate()
+    began = time.monotonic()
+    asked = []
+    for one in clients:
+        frame = one.take("reconnect", 15)
+        assert 0 < frame["after_ms"] <= 2000
+        asked.append(frame["after_ms"])
+    assert time.monotonic() - began < 4, "all are asked in the first half"
+    for one in clients:
+        one.bye()
+    server.stop()
+
+
+def test_a_stuck_shard_does_not_hold_the_process(start, join):
+    server = start({"listen.drain": "2s", "chaos.enabled": True, "shards.count": 2})
+    clients = [join(server) for _ in range(4)]
+    stuck = clients[0]
+    stuck.ask("chaos", fault="stall", ms=30_000)
+    eventually(lambda: server.metric("dormouse_stalled_turns") > 0, "the stall")
+    server.terminate()
+    code = server.process.wait(15)
+    assert code == 0
+    assert sorted(one.closed()[0] for one in clients) == [1006, 1006, 4003, 4003]
 
 
 def test_a_draining_server_is_not_ready(start, join):

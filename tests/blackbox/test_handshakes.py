@@ -77,6 +77,23 @@ def test_a_bad_key_is_a_400(server, path, key):
     sentence(answer)
 
 
+@pytest.mark.parametrize("path", ["/v1/gateway", "/v1/echo"])
+@pytest.mark.parametrize("lines", [
+    pytest.param("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", id="a second key"),
+    pytest.param("Content-Length: 8\r\n", id="a body"),
+    pytest.param("Transfer-Encoding: chunked\r\n", id="a body in chunks"),
+])
+def test_an_ambiguous_handshake_is_a_400(server, path, lines):
+    raw = RawSocket(server, path, headers=lines)
+    assert raw.status == 400, raw.head
+    raw.sock.close()
+
+
+def test_a_handshake_may_say_that_it_has_no_body(server):
+    with RawSocket(server, headers="Content-Length: 0\r\n"):
+        pass
+
+
 def test_a_post_is_no_handshake(server):
     assert server.http.post("/v1/gateway", headers=UPGRADE).status_code in (400, 405)
 
