@@ -132,6 +132,10 @@ impl Diary {
                 record.rotten = true;
                 turn.text("rotten");
             }
+            "when" => {
+                let when = if turn.was_read_before() { "before" } else { "now" };
+                turn.text(&format!("read {when}"));
+            }
             "log" => turn.ask(Ask::Log(format!("{} {rest}", record.name))),
             "hub-panic" => turn.ask(Ask::Panic),
             "hold" => {

@@ -128,7 +128,7 @@ async fn an_event_nobody_wanted_any_more_is_accounted_for() {
 #[actix::test]
 async fn events_that_wait_for_a_socket_while_it_moves_are_accounted_for() {
     for shards in [1, 2] {
-        let engine = Engine::with(shards, Options { outbox_bytes: 64 * 1024, ..options() });
+        let engine = Engine::with(shards, Options { outbox_bytes: 64 << 20, ..options() });
         let mut old = engine.connect("old").await;
         old.say("key k");
         old.hears(["locked"]);

@@ -38,6 +38,19 @@ async fn a_hold_takes_effect_within_one_pipelined_write() {
 }
 
 #[actix::test]
+async fn a_frame_that_was_read_before_the_turn_it_waited_for_says_so() {
+    let engine = Engine::start(1);
+    let mut client = engine.connect("a").await;
+    client.say_all(&["when", "hold", "when", "when"]);
+    client.hears(["read now", "held"]);
+    engine.tell(&client, [Words::notice("release")]);
+    client.hears(["released", "read before", "read before"]);
+    client.say("when");
+    client.hears(["read now"]);
+    engine.finish().await;
+}
+
+#[actix::test]
 async fn a_crash_while_held_does_not_release() {
     let engine = Engine::start(1);
     let mut client = engine.connect("a").await;

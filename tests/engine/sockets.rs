@@ -232,6 +232,19 @@ async fn a_deadline_is_noticed_with_and_without_a_socket() {
 }
 
 #[actix::test]
+async fn beyond_the_bound_of_parked_records_a_lost_socket_ends_its_session() {
+    let engine = Engine::with(1, Options { parked: 2, ..options() });
+    for (name, seen) in [("a", vec!["a cut"]), ("b", vec!["b cut"]), ("c", vec!["c cut", "c farewell"])] {
+        drop(engine.connect(name).await);
+        for line in seen {
+            assert_eq!(engine.seen(), line);
+        }
+    }
+    assert_eq!(engine.census().await.parked, 2);
+    engine.finish().await;
+}
+
+#[actix::test]
 async fn a_client_that_vanishes_with_unread_answers_is_parked() {
     let engine = Engine::with(1, Options { outbox_bytes: 128 * 1024, ..options() });
     let mut client = engine.connect("a").await;
