@@ -312,20 +312,20 @@ mod tests {
     fn a_cursor_gets_what_it_missed_or_a_gap_that_says_what_not() {
         use GapReason::{CatchUpLimit, Retention};
         let ours = Some(Epoch::new(7));
-        // (published, kept, limit, cursor) → (recovered, gap, replayed)
         let gap = |from, to, reason| Some(Gap { from, to, reason });
-        let cases: [(u64, usize, usize, Option<Epoch>, u64, bool, Option<Gap>, Vec<u64>); 9] = [
-            (5, 10, 10, ours, 5, true, None, vec![]),
-            (5, 10, 10, ours, 3, true, None, vec![4, 5]),
-            (5, 10, 10, ours, 99, true, None, vec![]),
-            (9, 4, 10, ours, 5, true, None, vec![6, 7, 8, 9]),
-            (9, 4, 10, ours, 2, false, gap(3, 5, Retention), vec![6, 7, 8, 9]),
-            (9, 10, 3, ours, 2, false, gap(3, 6, CatchUpLimit), vec![7, 8, 9]),
-            (9, 0, 10, ours, 2, false, gap(3, 9, Retention), vec![]),
-            (3, 10, 10, None, 2, false, gap(0, 0, Retention), vec![1, 2, 3]),
-            (9, 4, 10, Some(Epoch::new(8)), 8, false, gap(1, 5, Retention), vec![6, 7, 8, 9]),
+        // (published, kept, limit), cursor → recovered, gap, replayed
+        let cases = [
+            ((5, 10, 10), (ours, 5), true, None, vec![]),
+            ((5, 10, 10), (ours, 3), true, None, vec![4, 5]),
+            ((5, 10, 10), (ours, 99), true, None, vec![]),
+            ((9, 4, 10), (ours, 5), true, None, vec![6, 7, 8, 9]),
+            ((9, 4, 10), (ours, 2), false, gap(3, 5, Retention), vec![6, 7, 8, 9]),
+            ((9, 10, 3), (ours, 2), false, gap(3, 6, CatchUpLimit), vec![7, 8, 9]),
+            ((9, 0, 10), (ours, 2), false, gap(3, 9, Retention), vec![]),
+            ((3, 10, 10), (None, 2), false, gap(0, 0, Retention), vec![1, 2, 3]),
+            ((9, 4, 10), (Some(Epoch::new(8)), 8), false, gap(1, 5, Retention), vec![6, 7, 8, 9]),
         ];
-        for (published, kept, limit, epoch, offset, recovered, gap, replayed) in cases {
+        for ((published, kept, limit), (epoch, offset), recovered, gap, replayed) in cases {
             let mut home = filled(published, kept, limit);
             let got = home.catch_up(&Since::Cursor { epoch, offset }, at(2));
             let case = (published, kept, limit, epoch, offset);
