@@ -2,8 +2,10 @@
 
 import threading
 
+import httpx
 import pytest
 from client import channel_names, cursor, eventually, fresh
+from serving import Server
 
 
 def crash(one) -> dict:
@@ -280,3 +282,16 @@ def test_a_senseless_chaos_request_is_a_bad_request(server, body):
 def test_chaos_at_an_unknown_connection_is_not_found_or_hits_none(server):
     answer = server.http.post("/v1/chaos", json={"fault": "panic", "target": {"connection": "nobody"}})
     assert answer.status_code == 404 or answer.json() == {"hit": 0}
+
+
+def test_a_shard_that_crashes_again_and_again_ends_the_node_in_order(tmp_path):
+    server = Server(tmp_path, {"chaos.enabled": True, "listen.drain": "2s", "shards.count": 2})
+    try:
+        for _ in range(100):
+            try:
+                hit(server, fault="panic_actor", target={"actor": "shard-0"})
+            except (httpx.HTTPError, AssertionError):
+                break  # The node is going, as it should.
+        assert server.process.wait(timeout=30) == 1
+    finally:
+        server.kill()
