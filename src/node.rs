@@ -136,7 +136,7 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
             let mut seed = seed;
             seed[0] ^= shard as u8;
             seed[1] ^= (shard >> 8) as u8;
-            ChannelHub::new(Arc::clone(&directory), metrics.clone(), interval, seed)
+            ChannelHub::new(shard, Arc::clone(&directory), metrics.clone(), interval, seed)
         }
     };
     let shards = Shards::<ConnectionActor>::start(plan("shard"), settings, hub)?;

@@ -82,6 +82,11 @@ impl Directory {
         self.get(name).unwrap_or_else(|| self.intern(name))
     }
 
+    /// Shards of the node.
+    pub(super) fn shards(&self) -> u16 {
+        self.shards
+    }
+
     /// What the channel of that name would be.
     #[must_use]
     pub fn imagine(&self, name: &str) -> Arc<Channel> {

@@ -5,30 +5,23 @@
 //! in order. So a subscriber is seated exactly between the last event of its catch-up and the first live one: no hole,
 //! no double.
 
-use std::{
-    collections::{HashMap, HashSet},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use compact_str::CompactString;
-use rand::{RngCore, SeedableRng, rngs::StdRng};
 
 use crate::{
     channel::{
         directory::{Channel, Directory},
-        home::{Event, Home, Since},
-        message::{Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Tag, Whisper},
+        home::{Event, Since},
+        homes::{Homes, Outgoing, unused},
+        message::{Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Spread, Tag, Whisper},
         overflow::Overflows,
         seat::Seat,
-        shared_frame::SharedFrame,
     },
-    clock::Now,
-    id::{ConnectionId, Epoch},
+    id::ConnectionId,
     protocol::{
         close::Close,
         error::{ErrorCode, Fault},
-        frame::{Frame, Roster},
     },
     shard::{Behaviour, Full, Hub, Post},
     telemetry::Metrics,
@@ -42,11 +35,8 @@ pub struct ChannelHub {
     directory: Arc<Directory>,
     metrics: Metrics,
     presence_interval_ms: u32,
-    random: StdRng,
     seats: HashMap<Arc<Channel>, Seat>,
-    homes: HashMap<Arc<Channel>, Home>,
-    /// Homes whose watchers have something to be told.
-    restless: HashSet<Arc<Channel>>,
+    homes: Homes,
     paused: HashMap<ConnectionId, Vec<(Arc<Channel>, Since)>>,
     overflows: Overflows,
     told_presence_at: u32,
@@ -61,15 +51,19 @@ impl<B: Behaviour<Message = Notice, Ask = Ask, Hub = ChannelHub>> Channeled for 
 impl ChannelHub {
     /// The hub of one shard. `seed` decides its epochs.
     #[must_use]
-    pub fn new(directory: Arc<Directory>, metrics: Metrics, presence_interval_ms: u32, seed: [u8; 32]) -> Self {
+    pub fn new(
+        shard: u16,
+        directory: Arc<Directory>,
+        metrics: Metrics,
+        presence_interval_ms: u32,
+        seed: [u8; 32],
+    ) -> Self {
         Self {
+            homes: Homes::new(shard, Arc::clone(&directory), metrics.clone(), seed),
             directory,
             metrics,
             presence_interval_ms,
-            random: StdRng::from_seed(seed),
             seats: HashMap::new(),
-            homes: HashMap::new(),
-            restless: HashSet::new(),
             paused: HashMap::new(),
             overflows: Overflows::default(),
             told_presence_at: 0,
@@ -89,101 +83,41 @@ impl ChannelHub {
         }
     }
 
-    /// Serves a request to a channel that lives here.
+    /// Serves a request to a channel that lives here: its news first, then the answer.
     fn at_home<B>(&mut self, channel: Arc<Channel>, origin: Origin, request: HomeRequest, post: &mut Post<'_, B>)
     where
         B: Channeled,
     {
-        let now = post.now();
-        let home = self.homes.entry(Arc::clone(&channel)).or_insert_with(|| {
-            self.directory.keep(&channel);
-            Home::new(Arc::clone(&channel), Epoch::new(self.random.next_u64()), post.shards(), now)
-        });
-        let shard = match &origin {
-            Origin::Connection(id, _) => usize::from(id.shard()),
-            Origin::Call(_) | Origin::Nobody => usize::from(post.shard()),
-        };
-        let answer = match request {
-            HomeRequest::Subscribe { subscriber, since } => {
-                if !subscriber.inherits {
-                    home.subscribers[shard] += 1;
-                }
-                let catch_up = home.catch_up(&since, now);
-                let mut roster = None;
-                if let Some(presence) = &mut home.presence {
-                    presence.join(&subscriber.user, subscriber.status, subscriber.inherits, now.unix_ms);
-                    roster = subscriber.watches.then(|| presence.roster(true));
-                }
-                Answer::Subscribed { catch_up, roster, subscriber }
-            }
-            HomeRequest::Unsubscribe { user, shard } => {
-                let places = &mut home.subscribers[usize::from(shard)];
-                *places = places.saturating_sub(1);
-                if let Some(presence) = &mut home.presence {
-                    presence.leave(&user, now.unix_ms);
-                }
-                Answer::Signalled
-            }
-            HomeRequest::Publish(publication) => {
-                let (published, event) = home.publish(&publication, now);
-                if let Some(event) = event {
-                    self.metrics.events_published.inc();
-                    let audience = home.subscribers.clone();
-                    self.broadcast(&event, &audience, post);
-                }
-                Answer::Published(published)
-            }
-            HomeRequest::Signal { from, kind, data } => {
-                if let Some(presence) = &mut home.presence {
-                    presence.touch(&from, now.unix_ms);
-                }
-                let frame = SharedFrame::new(&Frame::Signal {
-                    channel: &channel.name,
-                    from: &from,
-                    kind: &kind,
-                    data: data.as_deref(),
-                });
-                let sender = match &origin {
-                    Origin::Connection(id, _) => Some(*id),
-                    Origin::Call(_) | Origin::Nobody => None,
-                };
-                let audience = Audience::AllBut(sender);
-                let subscribers = home.subscribers.clone();
-                let whisper = Whisper { channel: Arc::clone(&channel), frame, audience };
-                self.whisper(&Arc::new(whisper), &subscribers, post);
-                Answer::Signalled
-            }
-            HomeRequest::Roster => match &home.presence {
-                Some(presence) => Answer::Roster(presence.roster(false)),
-                None => Answer::Failed(no_presence()),
-            },
-            HomeRequest::SetStatus { user, status } => {
-                if let Some(presence) = &mut home.presence {
-                    presence.set_status(&user, status, now.unix_ms);
-                }
-                Answer::Signalled
-            }
-            HomeRequest::History { after, before, limit } => {
-                let (events, more) = home.history(after, before, limit, now);
-                Answer::History { events, more }
-            }
-            HomeRequest::Describe => Answer::Described(Description {
-                channel: channel.name.to_string(),
-                epoch: home.epoch,
-                offset: home.head,
-                subscribers: home.subscribers.iter().sum(),
-                present: home.presence.as_ref().map(|presence| presence.roster(true).count),
-            }),
-        };
-        if self
-            .homes
-            .get(&channel)
-            .and_then(|home| home.presence.as_ref())
-            .is_some_and(|presence| presence.has_changes())
-        {
-            self.restless.insert(Arc::clone(&channel));
+        let (answer, outgoing) = self.homes.serve(&channel, &origin, request, post.now());
+        if let Some(outgoing) = outgoing {
+            self.send_out(&outgoing, post);
         }
         self.answer(channel, origin, answer, post);
+    }
+
+    /// Sends something once to every shard with subscribers.
+    fn send_out<B>(&mut self, Outgoing { to, what }: &Outgoing, post: &mut Post<'_, B>)
+    where
+        B: Channeled,
+    {
+        for (shard, _) in to.iter().enumerate().filter(|&(_, &count)| count > 0) {
+            if shard == usize::from(post.shard()) {
+                self.spread(what, post);
+            } else {
+                post.send(shard as u16, Letter::Spread(what.clone()));
+            }
+        }
+    }
+
+    /// Offers something to the subscribers of this shard.
+    fn spread<B>(&mut self, what: &Spread, post: &mut Post<'_, B>)
+    where
+        B: Channeled,
+    {
+        match what {
+            Spread::Event(event) => self.deliver(event, post),
+            Spread::Whisper(whisper) => self.hear(whisper, post),
+        }
     }
 
     fn answer<B>(&mut self, channel: Arc<Channel>, origin: Origin, answer: Answer, post: &mut Post<'_, B>)
@@ -232,20 +166,6 @@ impl ChannelHub {
         }
     }
 
-    /// Sends an event once to every shard with subscribers.
-    fn broadcast<B>(&mut self, event: &Arc<Event>, subscribers: &[u32], post: &mut Post<'_, B>)
-    where
-        B: Channeled,
-    {
-        for (shard, _) in subscribers.iter().enumerate().filter(|&(_, &count)| count > 0) {
-            if shard == usize::from(post.shard()) {
-                self.deliver(event, post);
-            } else {
-                post.send(shard as u16, Letter::Broadcast(Arc::clone(event)));
-            }
-        }
-    }
-
     /// Offers an event to every subscriber of this shard.
     fn deliver<B>(&mut self, event: &Arc<Event>, post: &mut Post<'_, B>)
     where
@@ -270,19 +190,7 @@ impl ChannelHub {
         }
     }
 
-    fn whisper<B>(&mut self, whisper: &Arc<Whisper>, subscribers: &[u32], post: &mut Post<'_, B>)
-    where
-        B: Channeled,
-    {
-        for (shard, _) in subscribers.iter().enumerate().filter(|&(_, &count)| count > 0) {
-            if shard == usize::from(post.shard()) {
-                self.hear(whisper, post);
-            } else {
-                post.send(shard as u16, Letter::Whisper(Arc::clone(whisper)));
-            }
-        }
-    }
-
+    /// Offers something ephemeral to those it is for.
     fn hear<B>(&mut self, whisper: &Arc<Whisper>, post: &mut Post<'_, B>)
     where
         B: Channeled,
@@ -331,37 +239,6 @@ impl ChannelHub {
             self.seats.remove(channel);
         }
         was_seated
-    }
-
-    fn tell_presence<B>(&mut self, post: &mut Post<'_, B>)
-    where
-        B: Channeled,
-    {
-        for channel in std::mem::take(&mut self.restless) {
-            let Some(home) = self.homes.get_mut(&channel) else { continue };
-            let Some(changes) = home.presence.as_mut().and_then(|presence| presence.take_changes()) else { continue };
-            let frame = SharedFrame::new(&Frame::Presence {
-                channel: &channel.name,
-                joined: &changes.joined,
-                left: &changes.left,
-                changed: &changes.changed,
-                count: changes.count,
-            });
-            let subscribers = home.subscribers.clone();
-            let whisper = Whisper { channel: Arc::clone(&channel), frame, audience: Audience::Watchers };
-            self.whisper(&Arc::new(whisper), &subscribers, post);
-        }
-    }
-
-    fn forget_homes(&mut self, now: Now) {
-        let directory = &self.directory;
-        self.homes.retain(|channel, home| {
-            let forget = home.is_forgettable(now);
-            if forget {
-                directory.remove(&channel.name);
-            }
-            !forget
-        });
     }
 
     fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: u64) {
@@ -446,8 +323,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         match letter {
             Letter::Home { channel, origin, request } => self.at_home(channel, origin, request, post),
             Letter::Answer { channel, to, tag, answer } => self.arrive(channel, to, tag, answer, post),
-            Letter::Broadcast(event) => self.deliver(&event, post),
-            Letter::Whisper(whisper) => self.hear(&whisper, post),
+            Letter::Spread(what) => self.spread(&what, post),
         }
     }
 
@@ -461,25 +337,13 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         let now = post.now();
         if now.ms_since(self.told_presence_at) >= self.presence_interval_ms {
             self.told_presence_at = now.ms();
-            self.tell_presence(post);
+            for outgoing in self.homes.take_presence() {
+                self.send_out(&outgoing, post);
+            }
         }
         if now.ms_since(self.forgot_at) >= FORGET_EVERY_MS {
             self.forgot_at = now.ms();
-            self.forget_homes(now);
+            self.homes.forget(now);
         }
     }
-}
-
-/// What a channel answers that nobody has used.
-fn unused(channel: &Channel, request: &HomeRequest) -> Answer {
-    match request {
-        HomeRequest::Roster if channel.namespace.presence => Answer::Roster(Roster { count: 0, users: Vec::new() }),
-        HomeRequest::Roster => Answer::Failed(no_presence()),
-        _ => Answer::Signalled,
-    }
-}
-
-fn no_presence() -> Fault {
-    use crate::protocol::error::Retry;
-    Fault::new(ErrorCode::Unavailable, "presence is off in this channel's namespace").retry(Retry::Never)
 }

@@ -253,8 +253,15 @@ pub enum Letter {
         answer: Answer,
     },
     /// From a home to every shard with subscribers.
-    Broadcast(Arc<Event>),
-    /// The same for something ephemeral.
+    Spread(Spread),
+}
+
+/// Something for the subscribers of a channel.
+#[derive(Clone, Debug)]
+pub enum Spread {
+    /// A publication.
+    Event(Arc<Event>),
+    /// A signal or presence frame.
     Whisper(Arc<Whisper>),
 }
 

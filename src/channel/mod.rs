@@ -5,6 +5,7 @@
 
 mod directory;
 mod home;
+mod homes;
 mod hub;
 mod message;
 mod overflow;
@@ -16,6 +17,6 @@ pub use directory::{Channel, Directory};
 pub use home::{CatchUp, Event, Gap, Publication, Published, Since};
 pub use hub::ChannelHub;
 pub use message::{
-    Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Purpose, Subscriber, Tag, Whisper,
+    Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Purpose, Spread, Subscriber, Tag, Whisper,
 };
 pub use shared_frame::SharedFrame;

@@ -1,0 +1,198 @@
+//! The homes of one shard: every channel whose order this shard gives out. Serves requests to them and says what is to
+//! be spread; the hub carries it. Knows no connection and no mailbox.
+//!
+//! A home is made by the first request to its channel and forgotten when nothing depends on it any more.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+
+use crate::{
+    channel::{
+        directory::{Channel, Directory},
+        home::Home,
+        message::{Answer, Audience, Description, HomeRequest, Origin, Spread, Whisper},
+        shared_frame::SharedFrame,
+    },
+    clock::Now,
+    id::Epoch,
+    protocol::{
+        error::{ErrorCode, Fault, Retry},
+        frame::{Frame, Roster},
+    },
+    telemetry::Metrics,
+};
+
+/// See the module's text.
+pub(super) struct Homes {
+    shard: u16,
+    shards: usize,
+    directory: Arc<Directory>,
+    metrics: Metrics,
+    random: StdRng,
+    homes: HashMap<Arc<Channel>, Home>,
+    /// Homes whose watchers have something to be told.
+    restless: HashSet<Arc<Channel>>,
+}
+
+/// What a home has for the subscribers of all shards.
+pub(super) struct Outgoing {
+    /// Subscribers per shard: where there are none, nothing is sent.
+    pub(super) to: Vec<u32>,
+    pub(super) what: Spread,
+}
+
+impl Homes {
+    /// No homes yet. `seed` decides the epochs.
+    pub(super) fn new(shard: u16, directory: Arc<Directory>, metrics: Metrics, seed: [u8; 32]) -> Self {
+        Self {
+            shard,
+            shards: usize::from(directory.shards()),
+            directory,
+            metrics,
+            random: StdRng::from_seed(seed),
+            homes: HashMap::new(),
+            restless: HashSet::new(),
+        }
+    }
+
+    /// Serves a request to a channel that lives here.
+    pub(super) fn serve(
+        &mut self,
+        channel: &Arc<Channel>,
+        origin: &Origin,
+        request: HomeRequest,
+        now: Now,
+    ) -> (Answer, Option<Outgoing>) {
+        let home = self.homes.entry(Arc::clone(channel)).or_insert_with(|| {
+            self.directory.keep(channel);
+            Home::new(Arc::clone(channel), Epoch::new(self.random.next_u64()), self.shards, now)
+        });
+        let shard = match origin {
+            Origin::Connection(id, _) => usize::from(id.shard()),
+            Origin::Call(_) | Origin::Nobody => usize::from(self.shard),
+        };
+        let mut outgoing = None;
+        let answer = match request {
+            HomeRequest::Subscribe { subscriber, since } => {
+                if !subscriber.inherits {
+                    home.subscribers[shard] += 1;
+                }
+                let catch_up = home.catch_up(&since, now);
+                let mut roster = None;
+                if let Some(presence) = &mut home.presence {
+                    presence.join(&subscriber.user, subscriber.status, subscriber.inherits, now.unix_ms);
+                    roster = subscriber.watches.then(|| presence.roster(true));
+                }
+                Answer::Subscribed { catch_up, roster, subscriber }
+            }
+            HomeRequest::Unsubscribe { user, shard } => {
+                let places = &mut home.subscribers[usize::from(shard)];
+                *places = places.saturating_sub(1);
+                if let Some(presence) = &mut home.presence {
+                    presence.leave(&user, now.unix_ms);
+                }
+                Answer::Signalled
+            }
+            HomeRequest::Publish(publication) => {
+                let (published, event) = home.publish(&publication, now);
+                if let Some(event) = event {
+                    self.metrics.events_published.inc();
+                    outgoing = Some(Outgoing { to: home.subscribers.clone(), what: Spread::Event(event) });
+                }
+                Answer::Published(published)
+            }
+            HomeRequest::Signal { from, kind, data } => {
+                if let Some(presence) = &mut home.presence {
+                    presence.touch(&from, now.unix_ms);
+                }
+                let frame = SharedFrame::new(&Frame::Signal {
+                    channel: &channel.name,
+                    from: &from,
+                    kind: &kind,
+                    data: data.as_deref(),
+                });
+                let sender = match origin {
+                    Origin::Connection(id, _) => Some(*id),
+                    Origin::Call(_) | Origin::Nobody => None,
+                };
+                let whisper = Whisper { channel: Arc::clone(channel), frame, audience: Audience::AllBut(sender) };
+                outgoing = Some(Outgoing { to: home.subscribers.clone(), what: Spread::Whisper(Arc::new(whisper)) });
+                Answer::Signalled
+            }
+            HomeRequest::Roster => match &home.presence {
+                Some(presence) => Answer::Roster(presence.roster(false)),
+                None => Answer::Failed(no_presence()),
+            },
+            HomeRequest::SetStatus { user, status } => {
+                if let Some(presence) = &mut home.presence {
+                    presence.set_status(&user, status, now.unix_ms);
+                }
+                Answer::Signalled
+            }
+            HomeRequest::History { after, before, limit } => {
+                let (events, more) = home.history(after, before, limit, now);
+                Answer::History { events, more }
+            }
+            HomeRequest::Describe => Answer::Described(Description {
+                channel: channel.name.to_string(),
+                epoch: home.epoch,
+                offset: home.head,
+                subscribers: home.subscribers.iter().sum(),
+                present: home.presence.as_ref().map(|presence| presence.roster(true).count),
+            }),
+        };
+        if home.presence.as_ref().is_some_and(|presence| presence.has_changes()) {
+            self.restless.insert(Arc::clone(channel));
+        }
+        (answer, outgoing)
+    }
+
+    /// What has changed in who is here, since the last call, for the watchers of each channel.
+    pub(super) fn take_presence(&mut self) -> Vec<Outgoing> {
+        let restless = std::mem::take(&mut self.restless);
+        restless.into_iter().filter_map(|channel| self.changes(channel)).collect()
+    }
+
+    fn changes(&mut self, channel: Arc<Channel>) -> Option<Outgoing> {
+        let home = self.homes.get_mut(&channel)?;
+        let changes = home.presence.as_mut()?.take_changes()?;
+        let frame = SharedFrame::new(&Frame::Presence {
+            channel: &channel.name,
+            joined: &changes.joined,
+            left: &changes.left,
+            changed: &changes.changed,
+            count: changes.count,
+        });
+        let whisper = Whisper { channel, frame, audience: Audience::Watchers };
+        Some(Outgoing { to: home.subscribers.clone(), what: Spread::Whisper(Arc::new(whisper)) })
+    }
+
+    /// Drops homes that nothing depends on.
+    pub(super) fn forget(&mut self, now: Now) {
+        let directory = &self.directory;
+        self.homes.retain(|channel, home| {
+            let forget = home.is_forgettable(now);
+            if forget {
+                directory.remove(&channel.name);
+            }
+            !forget
+        });
+    }
+}
+
+/// What a channel answers that nobody has used.
+pub(super) fn unused(channel: &Channel, request: &HomeRequest) -> Answer {
+    match request {
+        HomeRequest::Roster if channel.namespace.presence => Answer::Roster(Roster { count: 0, users: Vec::new() }),
+        HomeRequest::Roster => Answer::Failed(no_presence()),
+        _ => Answer::Signalled,
+    }
+}
+
+fn no_presence() -> Fault {
+    Fault::new(ErrorCode::Unavailable, "presence is off in this channel's namespace").retry(Retry::Never)
+}
