@@ -7,7 +7,7 @@ use std::{net::TcpStream, sync::Arc};
 
 use actix_codec::Framed;
 use actix_http::{
-    HttpMessage as _, Request, Response, StatusCode,
+    HttpMessage as _, Request, Response, StatusCode, Uri,
     body::BodySize,
     h1::{self, Codec},
     header::{self, HeaderMap},
@@ -93,10 +93,12 @@ enum Service {
 /// Takes an upgrade request with its socket.
 pub(super) async fn upgrade(
     gateway: Arc<Gateway>,
-    request: Request,
+    mut request: Request,
     framed: Framed<RuntimeStream, Codec>,
 ) -> Result<(), actix_web::Error> {
-    match admit(&gateway, &request) {
+    let admitted = admit(&gateway, &request);
+    forget(&mut request);
+    match admitted {
         Ok((service, accept)) => {
             gateway.metrics.handshakes.with_label_values(&["accepted"]).inc();
             if let Err(error) = hand_over(&gateway, service, &accept, framed).await {
@@ -110,6 +112,13 @@ pub(super) async fn upgrade(
         }
     }
     Ok(())
+}
+
+/// Empties a request before actix-http puts it into its pool for later use: names and values point into the read buffer,
+/// so the pool would keep a buffer of 8 KiB alive for each request in it.
+fn forget(request: &mut Request) {
+    *request.headers_mut() = HeaderMap::new();
+    request.head_mut().uri = Uri::default();
 }
 
 /// Whether this request is a handshake we can take, and the lines that answer it. Takes a place for the socket.

@@ -16,7 +16,7 @@ use crate::{
         Options, Sockets,
         behaviour::{Behaviour, Cause, Hub, Mail},
         execute::Next,
-        inbox::Inbox,
+        inbox::{self, Inbox},
         jobs::Jobs,
         ledger::{Drop, Ledger},
         linger::Lingering,
@@ -267,6 +267,10 @@ impl<B: Behaviour> Core<B> {
         self.forget_spent_budgets();
         if self.queue.is_empty() {
             self.spare.clear();
+            self.inbox.shrink();
+            if self.letters.is_empty() && self.letters.capacity() > inbox::KEEP {
+                self.letters = Vec::new();
+            }
         }
         self.stats.lag(late);
         self.pour();

@@ -14,6 +14,9 @@ use crate::shard::mailbox::Full;
 /// Letters a shard may have waiting before new work is refused.
 pub(super) const CAPACITY: usize = 65_536;
 
+/// Room for so many letters outlives a burst.
+pub(super) const KEEP: usize = 16;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Inbox<L> {
@@ -55,6 +58,14 @@ impl<L> Inbox<L> {
             let mut letters = self.lock();
             std::mem::swap(&mut *letters, batch);
             self.waiting.store(0, Ordering::Release);
+        }
+    }
+
+    /// Gives the memory of a past burst back.
+    pub(super) fn shrink(&self) {
+        let mut letters = self.lock();
+        if letters.is_empty() && letters.capacity() > KEEP {
+            *letters = Vec::new();
         }
     }
 
