@@ -50,7 +50,7 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     let workers = (gateway.shards.count() / 2).max(1);
     let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
     let serving = actix_rt::spawn(server);
-    tracing::info!(addr = %address, node = gateway.node, shards = workers, descriptors, connections, "listening");
+    tracing::info!(addr = %address, node = gateway.node, shards = gateway.shards.count(), descriptors, connections, "listening");
     if gateway.config.chaos.enabled {
         tracing::warn!("chaos is enabled: clients and operators may crash actors");
     }
