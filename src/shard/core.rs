@@ -29,7 +29,7 @@ use crate::{
         transfer::Letter,
         turn::{Effects, Turn},
     },
-    supervision::{self, Beat, Budget, CrashReport},
+    supervision::{self, Beat, Budget},
     websocket::Reader,
 };
 
@@ -69,8 +69,6 @@ pub(super) struct Core<B: Behaviour> {
     letters: Vec<Letter<B>>,
     /// The connection that a round is serving, for [`Core::recover`].
     serving: Option<u32>,
-    /// The hub's first panic since the last round.
-    hub_crash: Option<CrashReport>,
 }
 
 /// What a shard is built from.
@@ -123,7 +121,6 @@ impl<B: Behaviour> Core<B> {
             closes: Vec::new(),
             letters: Vec::new(),
             serving: None,
-            hub_crash: None,
             now: parts.clock.now(),
             options: parts.options,
             settings: parts.settings,
@@ -160,7 +157,6 @@ impl<B: Behaviour> Core<B> {
                 self.settle();
             }
         }
-        self.raise_hub_crash();
         more_events || !self.queue.is_empty()
     }
 
@@ -216,24 +212,13 @@ impl<B: Behaviour> Core<B> {
         self.settle();
     }
 
-    /// Lets the hub work. A panic of it waits until the shard is between two services: raised at once, it would take
-    /// along what has been read and not served.
+    /// Lets the hub work. A panic of it is counted and told, and costs what it was doing and nothing else: on its way up it
+    /// would take along what has been read and not served, and spend the restart budget of the whole shard.
     fn with_hub(&mut self, work: impl FnOnce(&mut B::Hub, &mut Post<'_, B>)) {
         if let Err(report) = supervision::catch(|| work(&mut self.hub, &mut post!(self))) {
             let place = &*report.place;
             if self.stats.crash(place) {
                 tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.message, "hub crashed, going on");
-            }
-            self.hub_crash.get_or_insert(report);
-        }
-    }
-
-    /// Hands a panic of the hub on to the shard's supervisor, which counts it and starts the actor again.
-    fn raise_hub_crash(&mut self) {
-        if let Some(report) = self.hub_crash.take() {
-            #[expect(clippy::panic, reason = "it was a panic; only its time has changed")]
-            {
-                panic!("hub crashed: {report}");
             }
         }
     }
@@ -274,7 +259,6 @@ impl<B: Behaviour> Core<B> {
         }
         self.stats.lag(late);
         self.pour();
-        self.raise_hub_crash();
     }
 
     /// Brings the node's metrics up to date with this shard.
