@@ -104,7 +104,7 @@ impl<B: Behaviour> Core<B> {
                     Input::Lost => {
                         // A peer that has ended its side may still read: what it asked for before is answered.
                         if self.flush(index) {
-                            self.lost(index, Cause::Cut);
+                            self.detach(index, Cause::Cut);
                         }
                         return false;
                     }
@@ -145,7 +145,7 @@ impl<B: Behaviour> Core<B> {
                 Ok(Some(Incoming::Close(close))) => {
                     frame::write_close(&mut self.turn.output.bytes, close);
                     let code = close.map(|close| close.code);
-                    self.lost(index, Cause::ClientClosed(code));
+                    self.detach(index, Cause::ClientClosed(code));
                     Next::Stop
                 }
                 Err(error) => {
@@ -255,7 +255,7 @@ impl<B: Behaviour> Core<B> {
         };
         self.ledger.delivered += delivered;
         if flushed == Flushed::Dead {
-            self.lost(index, Cause::Cut);
+            self.detach(index, Cause::Cut);
             return false;
         }
         true
@@ -299,11 +299,6 @@ impl<B: Behaviour> Core<B> {
             let bytes = size_of_val(slot) + B::heap_bytes(record);
             self.stats.record_bytes.observe(bytes as f64);
         }
-    }
-
-    /// The socket ended from the other side, or died.
-    pub(super) fn lost(&mut self, index: u32, cause: Cause) {
-        self.detach(index, cause);
     }
 }
 
