@@ -15,6 +15,7 @@ use crate::{
         directory::{Channel, Directory},
         home::Home,
         message::{Answer, Audience, Description, HomeRequest, Origin, Spread, Whisper},
+        presence::Presence,
         shared_frame::SharedFrame,
     },
     clock::Now,
@@ -123,7 +124,7 @@ impl Homes {
                 outgoing = Some(Outgoing { to: home.subscribers.clone(), what: Spread::Whisper(Arc::new(whisper)) });
                 Answer::Signalled
             }
-            HomeRequest::Roster => match &home.presence {
+            HomeRequest::Roster => match &mut home.presence {
                 Some(presence) => Answer::Roster(presence.roster(false)),
                 None => Answer::Failed(no_presence()),
             },
@@ -142,7 +143,7 @@ impl Homes {
                 epoch: home.epoch,
                 offset: home.head,
                 subscribers: home.subscribers.iter().sum(),
-                present: home.presence.as_ref().map(|presence| presence.roster(true).count),
+                present: home.presence.as_ref().map(Presence::count),
             }),
         };
         if home.presence.as_ref().is_some_and(|presence| presence.has_changes()) {

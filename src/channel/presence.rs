@@ -33,9 +33,20 @@ impl Person {
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     people: BTreeMap<CompactString, Person>,
-    /// Users that may have changed, with what the watchers know of them.
-    changes: BTreeMap<CompactString, Option<Status>>,
+    /// Users that may have changed since the watchers were told.
+    changes: BTreeMap<CompactString, Change>,
     count: usize,
+    /// How many of `changes` were there when the last roster was given out: its reader knows them otherwise than the
+    /// watchers do, so they are told even if they come to nothing.
+    divided: u32,
+}
+
+#[derive(Debug)]
+struct Change {
+    /// What the watchers know of the user.
+    known: Option<Status>,
+    /// How many changes came before it.
+    nth: u32,
 }
 
 /// What watchers are told.
@@ -103,7 +114,8 @@ impl Presence {
         }
         if before != after {
             self.count = self.count + usize::from(after.is_some()) - usize::from(before.is_some());
-            self.changes.entry(user.into()).or_insert(before);
+            let nth = self.changes.len() as u32;
+            self.changes.entry(user.into()).or_insert(Change { known: before, nth });
         }
     }
 
@@ -115,12 +127,15 @@ impl Presence {
     /// The net changes since the last call; `None` when there are none.
     pub(super) fn take_changes(&mut self) -> Option<Changes> {
         let mut changes = Changes { count: self.count, ..Changes::default() };
-        for (user, known) in std::mem::take(&mut self.changes) {
+        let divided = std::mem::take(&mut self.divided);
+        for (user, Change { known, nth }) in std::mem::take(&mut self.changes) {
             let now = self.people.get(&user).and_then(Person::shown);
             let present = |status| Present { user: user.to_string(), status, last_seen: None };
             match (known, now) {
                 (None, Some(status)) => changes.joined.push(present(status)),
                 (Some(_), None) => changes.left.push(user.to_string()),
+                (Some(_), Some(status)) if nth < divided => changes.joined.push(present(status)),
+                (None, None) if nth < divided => changes.left.push(user.to_string()),
                 (Some(old), Some(status)) if old != status => changes.changed.push(present(status)),
                 _ => {}
             }
@@ -134,8 +149,14 @@ impl Presence {
         !self.changes.is_empty()
     }
 
+    /// How many are seen here.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// Everybody, or with `first` the first hundred by name.
-    pub(super) fn roster(&self, first: bool) -> Roster {
+    pub(super) fn roster(&mut self, first: bool) -> Roster {
+        self.divided = self.changes.len() as u32;
         let shown = self.people.iter().filter_map(|(user, person)| {
             let status = person.shown()?;
             Some(Present { user: user.to_string(), status, last_seen: Some(person.last_seen) })
@@ -175,6 +196,29 @@ mod tests {
         presence.leave("ann", 2);
         assert_eq!(presence.take_changes(), None);
         assert!(presence.is_empty());
+    }
+
+    #[test]
+    fn who_came_between_two_tellings_hears_of_everybody_his_roster_shows_otherwise() {
+        let mut presence = Presence::default();
+        presence.join("ann", Status::Online, false, 1);
+        presence.take_changes();
+        presence.leave("ann", 2);
+        presence.join("bob", Status::Online, false, 3);
+        presence.join("cat", Status::Online, false, 4);
+        assert_eq!((presence.roster(true).count, presence.count()), (2, 2));
+        presence.join("ann", Status::Online, false, 5);
+        presence.leave("bob", 6);
+        presence.join("dan", Status::Online, false, 7);
+        presence.leave("dan", 8);
+        let changes = presence.take_changes().expect("the roster had no ann and a bob");
+        assert_eq!(
+            (names(&changes.joined), changes.left, changes.count),
+            (vec!["ann", "cat"], vec!["bob".to_owned()], 2)
+        );
+        presence.leave("ann", 9);
+        presence.join("ann", Status::Online, false, 10);
+        assert_eq!(presence.take_changes(), None);
     }
 
     #[test]
