@@ -7,7 +7,7 @@ use crate::{
     clock::Now,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{Behaviour, Class, Description, Hub, Life, Mail, Payload, Post, Turn},
+    shard::{Behaviour, Class, Description, Hub, Life, Mail, Network, Payload, Post, Turn},
 };
 
 /// Nothing is remembered between turns.
@@ -116,15 +116,15 @@ impl Behaviour for Echo {
 impl Hub<Echo> for NoHub {
     type Letter = Nothing;
 
-    fn ask(&mut self, _: ConnectionId, ask: Nothing, _: &mut Post<'_, Echo>) {
+    fn ask(&mut self, _: ConnectionId, ask: Nothing, _: &mut Post<'_, Echo, impl Network>) {
         match ask {}
     }
 
-    fn letter(&mut self, letter: Nothing, _: &mut Post<'_, Echo>) {
+    fn letter(&mut self, letter: Nothing, _: &mut Post<'_, Echo, impl Network>) {
         match letter {}
     }
 
-    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo>) {}
+    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo, impl Network>) {}
 
-    fn tick(&mut self, _: &mut Post<'_, Echo>) {}
+    fn tick(&mut self, _: &mut Post<'_, Echo, impl Network>) {}
 }

@@ -1,6 +1,8 @@
 //! How a turn runs: on a copy of the record, under a catch; then record and effects are committed together, or the crash
 //! is told to the next generation of the actor.
 
+#[cfg(feature = "simulation")]
+use crate::shard::faults::{self, Defect};
 use crate::{
     id::ConnectionId,
     protocol::close::Close,
@@ -8,6 +10,7 @@ use crate::{
         behaviour::{Behaviour, Cause, Class, Crash, Fault, JobFailure, Mail},
         core::Core,
         ledger::Drop,
+        network::Network,
         turn::Effects,
     },
     supervision::{self, CrashReport, Verdict},
@@ -26,7 +29,7 @@ pub(super) enum Next {
     Move,
 }
 
-impl<B: Behaviour> Core<B> {
+impl<B: Behaviour, N: Network> Core<B, N> {
     /// One turn, with everything that may follow from it. `retriable`: a crash does not consume the message.
     pub(super) fn run(&mut self, index: u32, mail: Mail<'_, B>, retriable: bool) -> Next {
         let counted = matches!(mail, Mail::Message(message) if B::class(message) == Class::Event);
@@ -66,8 +69,12 @@ impl<B: Behaviour> Core<B> {
                     panic!("chaos: asked to panic while waking");
                 }
             }
+            #[cfg(feature = "simulation")]
+            faults::turn(id, faults::Moment::Begin);
             let mut actor = B::wake(record);
             actor.receive(mail, turn);
+            #[cfg(feature = "simulation")]
+            faults::turn(id, faults::Moment::End);
             actor.sleep()
         });
         self.beat.end();
@@ -79,10 +86,20 @@ impl<B: Behaviour> Core<B> {
         }
         match result {
             Ok(record) => {
+                #[cfg(feature = "simulation")]
+                if faults::has(Defect::SkippedCommit) {
+                    return Ok(());
+                }
                 slot.record = Some(record);
                 Ok(())
             }
             Err(report) => {
+                #[cfg(feature = "simulation")]
+                faults::crashed(id, kind(&mail), began);
+                #[cfg(feature = "simulation")]
+                if faults::has(Defect::EffectsOfACrash) {
+                    return Err(report);
+                }
                 self.turn.discard(mark);
                 Err(report)
             }
@@ -127,6 +144,14 @@ impl<B: Behaviour> Core<B> {
         let began = self.clock.micros();
         let Some(id) = self.table.id(index) else { return Next::Stop };
         self.report(id, kind(&mail), report);
+        #[cfg(feature = "simulation")]
+        if faults::has(Defect::ForgottenMailbox)
+            && let Some(awake) = self.table.get_mut(index).and_then(|slot| slot.awake.as_mut())
+        {
+            self.ledger.drop(Drop::Crash, awake.mailbox.drop_deliveries(B::class));
+        }
+        #[cfg(feature = "simulation")]
+        let retriable = retriable && !faults::has(Defect::DroppedRetry);
         let mut gave_up = self.spend(index);
         let mut known = Some(&mail);
         loop {
@@ -159,6 +184,8 @@ impl<B: Behaviour> Core<B> {
         if let Some(slot) = self.table.get_mut(index) {
             slot.generation += 1;
         }
+        #[cfg(feature = "simulation")]
+        let index = if faults::has(Defect::SharedBudget) { 0 } else { index };
         let verdict = self.budgets.entry(index).or_default().spend(self.now.ms(), &self.options.policy);
         if verdict == Verdict::Restart {
             self.stats.restarts.inc();

@@ -10,16 +10,21 @@ mod behaviour;
 mod command;
 mod core;
 mod execute;
+#[cfg(feature = "simulation")]
+pub mod faults;
 mod inbox;
 mod jobs;
 mod ledger;
 mod linger;
 mod mailbox;
+mod network;
 mod output;
 mod poller;
 mod post;
 mod run_queue;
 mod shards;
+#[cfg(feature = "simulation")]
+mod simulation;
 mod socket;
 mod stats;
 mod stream;
@@ -27,6 +32,8 @@ mod sweeper;
 mod table;
 mod transfer;
 mod turn;
+#[cfg(feature = "simulation")]
+mod wires;
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -40,9 +47,14 @@ pub use behaviour::{
 pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
+pub use network::Network;
 pub use post::Post;
 pub use shards::{Plan, Shards, ShardsGone};
+#[cfg(feature = "simulation")]
+pub use simulation::{Setup, Simulation, Traces};
 pub use turn::{Job, Turn, Work};
+#[cfg(feature = "simulation")]
+pub use wires::{Line, Peer};
 
 use crate::{config::Config, supervision::Policy};
 
