@@ -5,8 +5,9 @@ use crate::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
-        behaviour::{Behaviour, Cause, Class, Crash, Fault, JobFailure, Mail},
+        behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail},
         core::Core,
+        evidence::play,
         ledger::Drop,
         turn::Effects,
     },
@@ -59,17 +60,7 @@ impl<B: Behaviour> Core<B> {
         self.turn.begin(self.now, id, slot.generation);
         self.beat.begin(began, id.to_bits(), kind(&mail));
         let turn = &mut self.turn;
-        let result = supervision::catch(|| {
-            if matches!(mail, Mail::Fault(Fault::PanicInWake)) {
-                #[expect(clippy::panic, reason = "an operator asked for it")]
-                {
-                    panic!("chaos: asked to panic while waking");
-                }
-            }
-            let mut actor = B::wake(record);
-            actor.receive(mail, turn);
-            actor.sleep()
-        });
+        let result = supervision::catch(|| play(record, mail, turn));
         self.beat.end();
         let took = self.clock.micros() - began;
         self.stats.turn(self.turn.current_label(), took as f64 * 1e-6);

@@ -9,6 +9,7 @@ mod actor;
 mod behaviour;
 mod command;
 mod core;
+mod evidence;
 mod execute;
 mod inbox;
 mod jobs;
@@ -38,11 +39,12 @@ pub use behaviour::{
     Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, label_index,
 };
 pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
+pub use evidence::{Evidence, RestoreError, filler};
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
 pub use post::Post;
 pub use shards::{Plan, Shards, ShardsGone};
-pub use turn::{Job, Turn, Work};
+pub use turn::{Job, Seed, Turn, Work};
 
 use crate::{config::Config, supervision::Policy};
 
