@@ -2,6 +2,7 @@
 //! benchmarks, and the proof that the engine below knows nothing of the chat protocol above.
 
 use actix::{Actor, Handler, Message};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Now,
@@ -22,7 +23,7 @@ pub struct EchoSettings {
 }
 
 /// Messages between echo connections: there are none.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Nothing {}
 
 /// A hub without a duty.
@@ -58,6 +59,7 @@ impl Behaviour for Echo {
     type Settings = EchoSettings;
     type Hub = NoHub;
 
+    const NAME: &'static str = "echo";
     const LABELS: &'static [&'static str] = &["echo"];
 
     fn open((): &(), _: Now) {}

@@ -10,11 +10,12 @@ use std::{
 };
 
 use dashmap::DashSet;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Namespace, Namespaces};
 
 /// What never changes about a channel.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Channel {
     /// Its name.
     pub name: Box<str>,

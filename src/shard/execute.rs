@@ -7,8 +7,9 @@ use crate::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
-        behaviour::{Behaviour, Cause, Class, Crash, Fault, JobFailure, Mail},
+        behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail},
         core::Core,
+        evidence::play,
         ledger::Drop,
         network::Network,
         turn::Effects,
@@ -63,19 +64,12 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.beat.begin(began, id.to_bits(), kind(&mail));
         let turn = &mut self.turn;
         let result = supervision::catch(|| {
-            if matches!(mail, Mail::Fault(Fault::PanicInWake)) {
-                #[expect(clippy::panic, reason = "an operator asked for it")]
-                {
-                    panic!("chaos: asked to panic while waking");
-                }
-            }
             #[cfg(feature = "simulation")]
             faults::turn(id, faults::Moment::Begin);
-            let mut actor = B::wake(record);
-            actor.receive(mail, turn);
+            let record = play(record, mail, turn);
             #[cfg(feature = "simulation")]
             faults::turn(id, faults::Moment::End);
-            actor.sleep()
+            record
         });
         self.beat.end();
         let took = self.clock.micros() - began;

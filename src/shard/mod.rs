@@ -9,6 +9,7 @@ mod actor;
 mod behaviour;
 mod command;
 mod core;
+mod evidence;
 mod execute;
 #[cfg(feature = "simulation")]
 pub mod faults;
@@ -45,6 +46,7 @@ pub use behaviour::{
     Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, label_index,
 };
 pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
+pub use evidence::{Evidence, RestoreError, filler};
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
 pub use network::Network;
@@ -52,7 +54,7 @@ pub use post::Post;
 pub use shards::{Plan, Shards, ShardsGone};
 #[cfg(feature = "simulation")]
 pub use simulation::{Setup, Simulation, Traces};
-pub use turn::{Job, Turn, Work};
+pub use turn::{Job, Seed, Turn, Work};
 #[cfg(feature = "simulation")]
 pub use wires::{Line, Peer};
 

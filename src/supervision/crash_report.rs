@@ -5,11 +5,13 @@
 
 use std::{any::Any, panic::Location};
 
+use serde::{Deserialize, Serialize};
+
 /// Longer messages are cut: they go into logs and tables.
 const LONGEST_MESSAGE: usize = 512;
 
 /// One panic.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message} at {place}")]
 pub struct CrashReport {
     /// The panic's text; may hold what the code that panicked put into it, so it is for operators, not for clients.

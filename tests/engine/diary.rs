@@ -19,6 +19,7 @@ use dormouse::{
     },
     websocket::frame,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 /// Longer than any test.
@@ -28,7 +29,7 @@ pub(crate) struct Diary {
     record: Record,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Record {
     name: String,
     notes: Vec<String>,
@@ -47,18 +48,20 @@ pub(crate) struct Settings {
     pub(crate) seen: SyncSender<String>,
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Ticket {
     key: String,
 }
 
 /// A message; `crashes`: so many turns that handle it panic.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Said {
     words: Words,
     crashes: Cell<u32>,
 }
 
 /// What becomes a [`Said`] on the shard's thread.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Words {
     pub(crate) class: Class,
     pub(crate) text: String,
@@ -268,6 +271,7 @@ impl Behaviour for Diary {
     type Settings = Settings;
     type Hub = Witness;
 
+    const NAME: &'static str = "diary";
     const LABELS: &'static [&'static str] = &["diary"];
 
     fn open(name: &String, _: Now) -> Record {
