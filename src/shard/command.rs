@@ -144,6 +144,8 @@ pub struct Act {
 pub enum Target {
     /// One.
     Connection(ConnectionId),
+    /// These, each once however often it is named.
+    Connections(Vec<ConnectionId>),
     /// All of a user.
     User(String),
     /// So many, taken evenly from the table, from a random place on.
@@ -325,6 +327,12 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         };
         match target {
             Target::Connection(id) => self.table.find(*id).map(|_| *id).into_iter().collect(),
+            Target::Connections(ids) => {
+                let mut ids: Vec<_> = ids.iter().copied().filter(|id| self.table.find(*id).is_some()).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                ids
+            }
             Target::User(user) => attached()
                 .filter(|(_, slot)| slot.record.as_ref().and_then(|r| B::describe(r).user).as_ref() == Some(user))
                 .map(|(id, _)| id)
