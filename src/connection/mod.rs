@@ -10,6 +10,7 @@ mod lifecycle;
 mod rate;
 mod record;
 mod request;
+mod restart;
 mod secret;
 mod settings;
 #[cfg(test)]
