@@ -1,17 +1,19 @@
 //! How a turn runs: on a copy of the record, under a catch; then record and effects are committed together, or the crash
 //! is told to the next generation of the actor.
 
+use std::sync::Arc;
+
 use crate::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
         behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail},
         core::Core,
-        evidence::play,
+        evidence::{Written, play},
         ledger::Drop,
         turn::Effects,
     },
-    supervision::{self, CrashReport, Verdict},
+    supervision::{self, Caught, CrashReport, Fingerprints, Trace, Verdict},
 };
 
 /// What a service loop does next.
@@ -60,7 +62,7 @@ impl<B: Behaviour> Core<B> {
         self.turn.begin(self.now, id, slot.generation);
         self.beat.begin(began, id.to_bits(), kind(&mail));
         let turn = &mut self.turn;
-        let result = supervision::catch(|| play(record, mail, turn));
+        let result = supervision::catch_traced(|| play(record, mail, turn));
         self.beat.end();
         let took = self.clock.micros() - began;
         self.stats.turn(self.turn.current_label(), took as f64 * 1e-6);
@@ -73,11 +75,36 @@ impl<B: Behaviour> Core<B> {
                 slot.record = Some(record);
                 Ok(())
             }
-            Err(report) => {
+            Err(Caught { report, trace }) => {
+                if let Some(trace) = trace {
+                    self.keep_evidence(index, mail, (report.clone(), *trace));
+                }
                 self.turn.discard(mark);
                 Err(report)
             }
         }
+    }
+
+    /// Has a file written of the turn that has just panicked: its record is still the one before.
+    fn keep_evidence(&self, index: u32, mail: Mail<'_, B>, crash: (CrashReport, Trace)) {
+        let Some(slot) = self.table.get(index) else { return };
+        let (Some(record), Some(connection)) = (&slot.record, self.table.id(index)) else { return };
+        // Writing down what a turn was given is code of the behaviour too.
+        let written = supervision::catch(|| Some((serde_json::to_vec(record).ok()?, serde_json::to_vec(&mail).ok()?)));
+        let Ok(Some((record, mail_json))) = written else {
+            tracing::warn!(%connection, "a crashed turn cannot be written down");
+            return;
+        };
+        let written = Written {
+            now: self.now,
+            connection,
+            generation: slot.generation,
+            read_before: self.turn.was_read_before(),
+            seed: self.turn.seed(),
+            record,
+            mail: mail_json,
+        };
+        self.crashes.file(written.draft::<B>(kind(&mail), crash, Arc::clone(&self.settings)));
     }
 
     /// Carries out the effects of a turn that returned.
@@ -170,7 +197,8 @@ impl<B: Behaviour> Core<B> {
 
     fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
         let place = &*report.place;
-        if self.stats.crash(place) {
+        let listed = self.crashes.record(report, kind, Some(connection), self.now.unix_ms);
+        if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
             tracing::warn!(%connection, kind, place, panic = %report.message, "actor crashed, restarting");
         } else {
             tracing::debug!(%connection, kind, place, "actor crashed, restarting");

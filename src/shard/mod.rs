@@ -19,6 +19,7 @@ mod mailbox;
 mod output;
 mod poller;
 mod post;
+mod replay;
 mod run_queue;
 mod shards;
 mod socket;
@@ -43,6 +44,7 @@ pub use evidence::{Evidence, RestoreError, filler};
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
 pub use post::Post;
+pub use replay::{Outcome, ReplayError, Replayed, evidence, replay};
 pub use shards::{Plan, Shards, ShardsGone};
 pub use turn::{Job, Seed, Turn, Work};
 

@@ -15,7 +15,7 @@ use dormouse::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{Act, Action, Census, ConnectionView, Inspect, Ledger, Options, Plan, Shards, Sockets, TakeCensus, Target},
-    supervision::{self, Children, Policy, Watchdog},
+    supervision::{self, Children, Crashes, Policy, Watchdog},
     telemetry::Metrics,
 };
 use tokio::sync::oneshot;
@@ -70,6 +70,7 @@ impl Engine {
             sockets: Arc::clone(&sockets),
             children: children.clone(),
             watchdog: Watchdog::unattended(Duration::from_secs(3_600)),
+            crashes: Crashes::default(),
         };
         let (told, seen) = sync_channel(SEEN);
         let settings = Arc::new(Settings { gate: Barrier::new(2), seen: told.clone() });
