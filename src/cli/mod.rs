@@ -1,7 +1,7 @@
 //! The command line (CONTRACT §3): parses arguments, runs one command, turns its outcome into text and an exit code.
 //!
 //! Exit codes: 0 done; 1 it failed, with one sentence on stderr; 2 the arguments or the configuration are wrong, with the
-//! place of each mistake. Commands return what to print: only this file writes to stdout. Called by `main`; calls the node
+//! place of each mistake; others where a command's help says so. Commands return what to print: only this file writes to stdout. Called by `main`; calls the node
 //! for `serve`, the HTTP API of a running server for `publish`, `connections`, `inspect` and `kill`.
 
 mod api;
@@ -10,6 +10,7 @@ mod connections;
 mod inspect;
 mod kill;
 mod publish;
+mod replay;
 mod serve;
 mod settings;
 mod table;
@@ -52,6 +53,7 @@ enum Command {
     Connections(connections::Args),
     Inspect(inspect::Args),
     Kill(kill::Args),
+    Replay(replay::Args),
 }
 
 /// Runs the command that the arguments name (the first is the program itself), and says how it went.
@@ -72,9 +74,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Connections(args) => connections::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Kill(args) => kill::run(&args),
+        Command::Replay(args) => replay::run(&args),
     };
-    match outcome.and_then(|answer| answer.print().map_err(Failure::from)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match outcome.and_then(|answer| answer.print().map(|()| answer.code).map_err(Failure::from)) {
+        Ok(code) => ExitCode::from(code),
         Err(Failure { message, code }) => {
             let _ = writeln!(io::stderr(), "{message}");
             ExitCode::from(code)
@@ -89,11 +92,13 @@ struct Answer {
     result: String,
     /// What the user should know besides, for stderr, so that a pipe gets the result alone.
     note: Option<String>,
+    /// 0, unless a command says otherwise about what it found.
+    code: u8,
 }
 
 impl Answer {
     fn new(result: impl Into<String>) -> Self {
-        Self { result: result.into(), note: None }
+        Self { result: result.into(), note: None, code: 0 }
     }
 
     fn print(&self) -> io::Result<()> {
