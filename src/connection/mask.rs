@@ -42,7 +42,9 @@ enum Rule {
     /// A name of a channel.
     Channel,
     Epoch,
-    /// Cursors by channel, or one of them.
+    /// An epoch and an offset.
+    Cursor,
+    /// Cursors by channel.
     Cursors,
     /// A token: its length.
     Secret,
@@ -92,16 +94,17 @@ impl Rule {
             (Self::Frame(_), "op" | "status" | "fault") => Self::Word,
             (Self::Frame(_), "channel") => Self::Channel,
             (Self::Frame(_), "data" | "key" | "kind") => Self::Known,
-            (Self::Frame(Sender::Client), "from" | "cursors") => Self::Cursors,
+            (Self::Frame(Sender::Client), "from") => Self::Cursor,
+            (Self::Frame(Sender::Client), "cursors") => Self::Cursors,
             (
                 Self::Frame(Sender::Client),
                 "id" | "last" | "presence" | "after" | "before" | "limit" | "delivered" | "read" | "ms",
             ) => Self::Number,
             (Self::Frame(Sender::Server), "offset" | "at" | "count") => Self::Number,
             (Self::Frame(Sender::Server), "from" | "joined" | "left" | "changed") => Self::Ours,
-            (Self::Cursors, "epoch") => Self::Epoch,
-            (Self::Cursors, "offset") => Self::Number,
-            (Self::Cursors, channel) if is_channel(channel) => Self::Cursors,
+            (Self::Cursor, "epoch") => Self::Epoch,
+            (Self::Cursor, "offset") => Self::Number,
+            (Self::Cursors, channel) if is_channel(channel) => Self::Cursor,
             (Self::Shown | Self::Ours, _) => self,
             _ => Self::Hidden,
         }

@@ -297,3 +297,57 @@ impl<B: Behaviour> ActorContext for Turn<B> {
         if self.effects.end { ActorState::Stopping } else { ActorState::Running }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::echo::{Echo, EchoSettings};
+
+    fn turn(seed: u8) -> Turn<Echo> {
+        Turn::new(Arc::new(EchoSettings { max_message_bytes: 0 }), [seed; 32])
+    }
+
+    fn begin(turn: &mut Turn<Echo>) {
+        turn.begin(Now { micros: 0, unix_ms: 0 }, ConnectionId::from_bits(1), 1);
+    }
+
+    #[test]
+    fn a_turn_draws_the_same_from_its_seed_alone() {
+        let mut first = turn(1);
+        begin(&mut first);
+        let drawn = (first.secret(), first.secret());
+        let seed = first.seed().expect("it has drawn");
+        assert_ne!(drawn.0, drawn.1);
+        let mut again = turn(2);
+        begin(&mut again);
+        again.reseed(seed);
+        assert_eq!((again.secret(), again.secret()), drawn);
+    }
+
+    #[test]
+    fn each_turn_that_draws_has_a_seed_of_its_own_and_others_have_none() {
+        let mut turn = turn(1);
+        let mut seeds = Vec::new();
+        for _ in 0..3 {
+            begin(&mut turn);
+            assert_eq!(turn.seed(), None);
+            let secret = turn.secret();
+            let seed = turn.seed().expect("it has drawn");
+            assert_ne!(secret[..], seed[..16], "a secret does not show the seed");
+            assert!(!seeds.contains(&seed));
+            seeds.push(seed);
+        }
+        begin(&mut turn);
+        assert_eq!(turn.seed(), None);
+    }
+
+    #[test]
+    fn turns_that_draw_nothing_do_not_move_the_shards_generator() {
+        let (mut idle, mut busy) = (turn(1), turn(1));
+        for _ in 0..5 {
+            begin(&mut idle);
+        }
+        begin(&mut busy);
+        assert_eq!(idle.secret(), busy.secret());
+    }
+}

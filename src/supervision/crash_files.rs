@@ -250,3 +250,133 @@ fn crash_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     files.sort();
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters() -> Counters {
+        let counter = || IntCounter::new("files", "files").expect("a name");
+        Counters { written: counter(), skipped: counter(), failed: counter() }
+    }
+
+    fn actor(name: &str, most: usize) -> CrashFiles {
+        let path = std::env::temp_dir().join(format!("dormouse-crash-files-{name}-{}", std::process::id()));
+        // It is only there when an earlier run of the same number was killed.
+        let _ = fs::remove_dir_all(&path);
+        let folder = Folder { path, most, payloads: false };
+        CrashFiles { folder, counters: counters(), waiting: Arc::default(), nth: 0, refused: false }
+    }
+
+    fn draft(at: u64) -> Draft {
+        let turn = |_: &mut CrashReport, payloads: bool| Ok(serde_json::json!({ "payloads": payloads }));
+        let report = CrashReport { message: "boom".into(), place: "src/a.rs:1:1".into() };
+        let connection = ConnectionId::new(0, 1, 0);
+        Draft { at, connection, kind: "frame", report, trace: Trace::without_calls(), turn: Box::new(turn) }
+    }
+
+    fn names(actor: &CrashFiles) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(&actor.folder.path)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_full_folder_loses_its_oldest_files_and_nothing_that_is_not_ours() {
+        let mut actor = actor("bounded", 3);
+        fs::create_dir_all(&actor.folder.path).expect("a folder");
+        for name in ["0000000000009-000001-c1.json.part", "0000000000008-000001-c1.json", "notes.json", "1-mine.json"] {
+            fs::write(actor.folder.path.join(name), "").expect("written");
+        }
+        for at in 11..=15 {
+            actor.keep(draft(at));
+        }
+        let kept = ["0000000000013-000003-c1000000.json", "0000000000014-000004-c1000000.json"];
+        let kept = kept.into_iter().chain(["0000000000015-000005-c1000000.json", "1-mine.json", "notes.json"]);
+        assert_eq!(names(&actor), kept.collect::<Vec<_>>());
+        assert_eq!((actor.counters.written.get(), actor.counters.failed.get()), (5, 0));
+        let text = fs::read_to_string(actor.folder.path.join("0000000000015-000005-c1000000.json")).expect("a file");
+        let file = CrashFile::read(&text).expect("a crash file");
+        assert_eq!((file.at, &*file.build, file.turn["payloads"].as_bool()), (15, BUILD, Some(false)));
+        assert_eq!(file.report(), draft(0).report);
+        fs::remove_dir_all(&actor.folder.path).expect("removed");
+    }
+
+    #[test]
+    fn nobody_but_the_operator_may_read_them() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mut actor = actor("modes", 3);
+        actor.keep(draft(1));
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        let file = actor.folder.path.join(&names(&actor)[0]);
+        assert_eq!((mode(&actor.folder.path), mode(&file)), (0o700, 0o600));
+        fs::remove_dir_all(&actor.folder.path).expect("removed");
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_told_once_until_it_takes_a_file_again() {
+        let mut actor = actor("refused", 3);
+        fs::write(&actor.folder.path, "in the way").expect("written");
+        actor.keep(draft(1));
+        assert!(actor.refused);
+        actor.keep(draft(2));
+        assert_eq!((actor.counters.written.get(), actor.counters.failed.get()), (0, 2));
+        fs::remove_file(&actor.folder.path).expect("removed");
+        actor.keep(draft(3));
+        assert!(!actor.refused);
+        assert_eq!(actor.counters.written.get(), 1);
+        fs::remove_dir_all(&actor.folder.path).expect("removed");
+    }
+
+    #[test]
+    fn a_turn_that_cannot_be_described_costs_its_own_file() {
+        super::super::install();
+        let mut actor = actor("poison", 3);
+        actor.keep(Draft { turn: Box::new(|_, _| panic!("redacting fails")), ..draft(1) });
+        actor.keep(Draft { turn: Box::new(|_, _| serde_json::from_str("{")), ..draft(2) });
+        actor.keep(draft(3));
+        assert_eq!((actor.counters.written.get(), actor.counters.failed.get()), (1, 2));
+        fs::remove_dir_all(&actor.folder.path).expect("removed");
+    }
+
+    #[actix_rt::test]
+    async fn shards_that_find_the_queue_full_go_without_a_file_and_without_waiting() {
+        let clock = crate::clock::Clock::start();
+        let arbiter = actix_rt::Arbiter::new();
+        // The arbiter's thread is busy until the test has offered more than may wait.
+        let (go, gate) = std::sync::mpsc::sync_channel::<()>(1);
+        arbiter.spawn_fn(move || assert!(gate.recv().is_ok()));
+        let made = actor("queue", WAITING * 2);
+        let (folder, counters) = (made.folder.clone(), made.counters.clone());
+        let outbox = CrashFiles::start(&arbiter.handle(), &Children::new(clock), folder, counters.clone());
+        let crashes = super::super::Crashes::with_files(clock, outbox, 1_000);
+        let offered = 2 * WAITING as u64;
+        (0..offered).for_each(|at| crashes.file(draft(at)));
+        let skipped = counters.skipped.get();
+        assert!((WAITING as u64..offered).contains(&skipped), "{skipped}");
+        go.send(()).expect("the arbiter waits");
+        while counters.written.get() + skipped < offered {
+            tokio::task::yield_now().await;
+        }
+        arbiter.stop();
+        arbiter.join().expect("ends");
+        fs::remove_dir_all(&made.folder.path).expect("removed");
+    }
+
+    #[actix_rt::test]
+    async fn one_place_cannot_take_the_share_of_another() {
+        let clock = crate::clock::Clock::start();
+        let made = actor("share", 2);
+        let handle = actix_rt::Arbiter::current();
+        let outbox = CrashFiles::start(&handle, &Children::new(clock), made.folder.clone(), made.counters.clone());
+        let crashes = super::super::Crashes::with_files(clock, outbox, made.folder.most);
+        let taken = (0..1_000).filter(|_| crashes.wants_file("src/a.rs:1:1")).count();
+        // Twice the folder at once; some more if the thousand took longer than a tenth of a second.
+        assert!((4..1_000).contains(&taken), "{taken}");
+        assert!(crashes.wants_file("src/b.rs:1:1"));
+        assert!(made.counters.skipped.get() > 0);
+    }
+}

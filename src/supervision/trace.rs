@@ -46,6 +46,12 @@ impl Trace {
         Some(Self(free.map(|_guard| Box::new(Backtrace::force_capture()))))
     }
 
+    /// For a test's draft.
+    #[cfg(test)]
+    pub(super) fn without_calls() -> Self {
+        Self(None)
+    }
+
     /// The calls by name and place, the innermost first: without those of the panic itself, and without those around the
     /// catch, which are the same for every turn.
     #[must_use]

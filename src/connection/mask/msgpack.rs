@@ -116,7 +116,5 @@ impl<'a> Walk<'a> {
 
 /// The text that some bytes begin with.
 fn text(bytes: &[u8]) -> Option<&str> {
-    let mut rest = bytes;
-    let mut decoder = rmp_serde::Deserializer::new(&mut rest);
-    serde::Deserialize::deserialize(&mut decoder).ok()
+    rmp_serde::from_slice(bytes).ok()
 }
