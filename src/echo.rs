@@ -8,7 +8,9 @@ use crate::{
     clock::Now,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{self, Behaviour, Class, Description, Hub, Life, Mail, Payload, Post, ReplayError, Replayed, Turn},
+    shard::{
+        self, Behaviour, Class, Description, Hub, Life, Mail, Network, Payload, Post, ReplayError, Replayed, Turn,
+    },
 };
 
 /// Nothing is remembered between turns.
@@ -127,15 +129,15 @@ pub fn replay(json: &str) -> Result<Replayed, ReplayError> {
 impl Hub<Echo> for NoHub {
     type Letter = Nothing;
 
-    fn ask(&mut self, _: ConnectionId, ask: Nothing, _: &mut Post<'_, Echo>) {
+    fn ask(&mut self, _: ConnectionId, ask: Nothing, _: &mut Post<'_, Echo, impl Network>) {
         match ask {}
     }
 
-    fn letter(&mut self, letter: Nothing, _: &mut Post<'_, Echo>) {
+    fn letter(&mut self, letter: Nothing, _: &mut Post<'_, Echo, impl Network>) {
         match letter {}
     }
 
-    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo>) {}
+    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo, impl Network>) {}
 
-    fn tick(&mut self, _: &mut Post<'_, Echo>) {}
+    fn tick(&mut self, _: &mut Post<'_, Echo, impl Network>) {}
 }

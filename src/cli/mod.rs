@@ -1,10 +1,12 @@
 //! The command line (CONTRACT §3): parses arguments, runs one command, turns its outcome into text and an exit code.
 //!
 //! Exit codes: 0 done; 1 it failed, with one sentence on stderr; 2 the arguments or the configuration are wrong, with the
-//! place of each mistake; others where a command's help says so. Commands return what to print: only this file writes to stdout. Called by `main`; calls the node
-//! for `serve`, the HTTP API of a running server for `publish`, `connections`, `inspect` and `kill`.
+//! place of each mistake; others where a command's help says so. Commands return what to print: only this file writes to
+//! stdout. Called by `main`; calls the node for `serve` and `replay`, the HTTP API of a running server for `publish`,
+//! `connections`, `inspect`, `kill` and `chaos`.
 
 mod api;
+mod chaos;
 mod check;
 mod connections;
 mod inspect;
@@ -41,6 +43,7 @@ Examples:
   dormouse check --config dormouse.toml                is this file good? exit 2 and file:line if not
   dormouse publish chat:lobby '{\"text\":\"hello\"}'       send an event to a running server
   dormouse connections --sort outbox                   who is slow?
+  dormouse chaos --rate 1000/s --for 60s               does it survive?
 
 `dormouse COMMAND --help` tells more about each.";
 
@@ -53,6 +56,7 @@ enum Command {
     Connections(connections::Args),
     Inspect(inspect::Args),
     Kill(kill::Args),
+    Chaos(chaos::Args),
     Replay(replay::Args),
 }
 
@@ -74,6 +78,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Connections(args) => connections::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Kill(args) => kill::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
         Command::Replay(args) => replay::run(&args),
     };
     match outcome.and_then(|answer| answer.print().map(|()| answer.code).map_err(Failure::from)) {
@@ -92,7 +97,7 @@ struct Answer {
     result: String,
     /// What the user should know besides, for stderr, so that a pipe gets the result alone.
     note: Option<String>,
-    /// 0, unless a command says otherwise about what it found.
+    /// The exit code: a result may be a bad one.
     code: u8,
 }
 

@@ -12,7 +12,7 @@ use crate::{
     clock::Now,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{evidence::Evidence, post::Post, turn::Turn},
+    shard::{evidence::Evidence, network::Network, post::Post, turn::Turn},
     supervision::CrashReport,
 };
 
@@ -255,11 +255,11 @@ pub trait Hub<B: Behaviour>: 'static {
     type Letter: Send + 'static;
 
     /// A committed turn asks something.
-    fn ask(&mut self, from: ConnectionId, ask: B::Ask, post: &mut Post<'_, B>);
+    fn ask(&mut self, from: ConnectionId, ask: B::Ask, post: &mut Post<'_, B, impl Network>);
     /// A letter arrived. Letters from one sender arrive in the order they were sent.
-    fn letter(&mut self, letter: Self::Letter, post: &mut Post<'_, B>);
+    fn letter(&mut self, letter: Self::Letter, post: &mut Post<'_, B, impl Network>);
     /// A connection whose mailbox had overflowed has handled all it held.
-    fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B>);
+    fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B, impl Network>);
     /// Time passes; called every [`crate::shard::TICK`].
-    fn tick(&mut self, post: &mut Post<'_, B>);
+    fn tick(&mut self, post: &mut Post<'_, B, impl Network>);
 }

@@ -101,6 +101,8 @@ impl Evidence {
     /// # Errors
     /// Record or mail are not those of this behaviour.
     pub fn replay<B: Behaviour>(&self, settings: Arc<B::Settings>) -> Result<Option<CrashReport>, RestoreError> {
+        // Without it a panic has no place.
+        supervision::install();
         let record: B::Record = restore("record", &self.record)?;
         let mail: OwnedMail<B> = restore("mail", &self.mail)?;
         let mut turn = Turn::<B>::new(settings, Seed::default());

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "simulation")]
+use crate::shard::faults::{self, Defect};
 use crate::{
     id::ConnectionId,
     protocol::close::Close,
@@ -11,6 +13,7 @@ use crate::{
         core::Core,
         evidence::{Written, play},
         ledger::Drop,
+        network::Network,
         turn::Effects,
     },
     supervision::{self, Caught, CrashReport, Fingerprints, Trace, Verdict},
@@ -29,7 +32,7 @@ pub(super) enum Next {
     Move,
 }
 
-impl<B: Behaviour> Core<B> {
+impl<B: Behaviour, N: Network> Core<B, N> {
     /// One turn, with everything that may follow from it. `retriable`: a crash does not consume the message.
     pub(super) fn run(&mut self, index: u32, mail: Mail<'_, B>, retriable: bool) -> Next {
         let counted = matches!(mail, Mail::Message(message) if B::class(message) == Class::Event);
@@ -62,7 +65,14 @@ impl<B: Behaviour> Core<B> {
         self.turn.begin(self.now, id, slot.generation);
         self.beat.begin(began, id.to_bits(), kind(&mail));
         let turn = &mut self.turn;
-        let result = supervision::catch_traced(|| play(record, mail, turn));
+        let result = supervision::catch_traced(|| {
+            #[cfg(feature = "simulation")]
+            faults::turn(id, faults::Moment::Begin);
+            let record = play(record, mail, turn);
+            #[cfg(feature = "simulation")]
+            faults::turn(id, faults::Moment::End);
+            record
+        });
         self.beat.end();
         let took = self.clock.micros() - began;
         self.stats.turn(self.turn.current_label(), took as f64 * 1e-6);
@@ -72,12 +82,22 @@ impl<B: Behaviour> Core<B> {
         }
         match result {
             Ok(record) => {
+                #[cfg(feature = "simulation")]
+                if faults::has(Defect::SkippedCommit) {
+                    return Ok(());
+                }
                 slot.record = Some(record);
                 Ok(())
             }
             Err(Caught { report, trace }) => {
                 if let Some(trace) = trace {
                     self.keep_evidence(index, mail, (report.clone(), *trace));
+                }
+                #[cfg(feature = "simulation")]
+                faults::crashed(id, kind(&mail), began);
+                #[cfg(feature = "simulation")]
+                if faults::has(Defect::EffectsOfACrash) {
+                    return Err(report);
                 }
                 self.turn.discard(mark);
                 Err(report)
@@ -145,6 +165,14 @@ impl<B: Behaviour> Core<B> {
         let began = self.clock.micros();
         let Some(id) = self.table.id(index) else { return Next::Stop };
         self.report(id, kind(&mail), report);
+        #[cfg(feature = "simulation")]
+        if faults::has(Defect::ForgottenMailbox)
+            && let Some(awake) = self.table.get_mut(index).and_then(|slot| slot.awake.as_mut())
+        {
+            self.ledger.drop(Drop::Crash, awake.mailbox.drop_deliveries(B::class));
+        }
+        #[cfg(feature = "simulation")]
+        let retriable = retriable && !faults::has(Defect::DroppedRetry);
         let mut gave_up = self.spend(index);
         let mut known = Some(&mail);
         loop {
@@ -177,6 +205,8 @@ impl<B: Behaviour> Core<B> {
         if let Some(slot) = self.table.get_mut(index) {
             slot.generation += 1;
         }
+        #[cfg(feature = "simulation")]
+        let index = if faults::has(Defect::SharedBudget) { 0 } else { index };
         let verdict = self.budgets.entry(index).or_default().spend(self.now.ms(), &self.options.policy);
         if verdict == Verdict::Restart {
             self.stats.restarts.inc();

@@ -10,7 +10,7 @@ use crate::{
         behaviour::Behaviour,
         evidence::{Evidence, RestoreError},
     },
-    supervision::{self, CrashFile, CrashFileError, CrashReport},
+    supervision::{CrashFile, CrashFileError, CrashReport},
 };
 
 /// What came of it.
@@ -75,7 +75,6 @@ pub fn replay<B: Behaviour>(
     json: &str,
     settings: impl FnOnce(&Value) -> Result<B::Settings, serde_json::Error>,
 ) -> Result<Replayed, ReplayError> {
-    supervision::install();
     let file = CrashFile::read(json)?;
     let evidence = evidence(&file)?;
     if evidence.behaviour != B::NAME {

@@ -14,7 +14,8 @@ use dormouse::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
-        Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, Post, Turn, Work,
+        Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Network, Payload, Post, Turn,
+        Work,
     },
     websocket::frame,
 };
@@ -354,14 +355,14 @@ impl Behaviour for Diary {
 impl Hub<Diary> for Witness {
     type Letter = Letter;
 
-    fn ask(&mut self, _: ConnectionId, ask: Ask, _: &mut Post<'_, Diary>) {
+    fn ask(&mut self, _: ConnectionId, ask: Ask, _: &mut Post<'_, Diary, impl Network>) {
         match ask {
             Ask::Log(line) => self.seen.try_send(line).expect("the test looks at what it caused"),
             Ask::Panic => panic!("the hub was asked to panic"),
         }
     }
 
-    fn letter(&mut self, letter: Letter, post: &mut Post<'_, Diary>) {
+    fn letter(&mut self, letter: Letter, post: &mut Post<'_, Diary, impl Network>) {
         match letter {
             Letter::Tell(to, words) => {
                 for words in words {
@@ -380,11 +381,11 @@ impl Hub<Diary> for Witness {
         }
     }
 
-    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Diary>) {
+    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Diary, impl Network>) {
         self.seen.try_send("drained".to_owned()).expect("the test looks at what it caused");
     }
 
-    fn tick(&mut self, _: &mut Post<'_, Diary>) {}
+    fn tick(&mut self, _: &mut Post<'_, Diary, impl Network>) {}
 }
 
 /// Tells when a job is dropped.
