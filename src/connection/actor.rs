@@ -10,6 +10,7 @@ use crate::{
     connection::{
         delivery, frame, identify, lifecycle,
         record::{Phase, Record},
+        redact,
         restart::{self, Restart},
         secret,
         settings::Settings,
@@ -20,7 +21,9 @@ use crate::{
         encoding::Encoding,
         request::{Cursor, Status},
     },
-    shard::{Behaviour, Cause, Class, Description, Fault, JobFailure, Life, Mail, Payload, Turn, label_index},
+    shard::{
+        Behaviour, Cause, Class, Description, Evidence, Fault, JobFailure, Life, Mail, Payload, Turn, label_index,
+    },
     token::Claims,
 };
 
@@ -35,7 +38,6 @@ pub struct Opening {
     /// The encoding agreed on; `None`: only unknown sub-protocols were offered.
     pub encoding: Option<Encoding>,
     /// `?token=` or `Authorization: Bearer`.
-    #[serde(serialize_with = "secret::token")]
     pub token: Option<String>,
     /// `?subscribe=`.
     pub subscribe: Vec<String>,
@@ -237,10 +239,11 @@ impl Behaviour for ConnectionActor {
         record.heap_bytes()
     }
 
+    fn redact(evidence: &mut Evidence, settings: &Settings, payloads: bool) {
+        redact::evidence(evidence, settings, payloads);
+    }
+
     fn describe(record: &Record) -> Description {
-        Description {
-            user: record.identity.as_ref().map(|identity| identity.user.to_string()),
-            subscriptions: record.channels().iter().map(|channel| channel.name.to_string()).collect(),
-        }
+        record.describe()
     }
 }

@@ -1,6 +1,8 @@
 //! How a turn runs: on a copy of the record, under a catch; then record and effects are committed together, or the crash
 //! is told to the next generation of the actor.
 
+use std::sync::Arc;
+
 #[cfg(feature = "simulation")]
 use crate::shard::faults::{self, Defect};
 use crate::{
@@ -9,12 +11,12 @@ use crate::{
     shard::{
         behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail},
         core::Core,
-        evidence::play,
+        evidence::{Written, play},
         ledger::Drop,
         network::Network,
         turn::Effects,
     },
-    supervision::{self, CrashReport, Verdict},
+    supervision::{self, Caught, CrashReport, Fingerprints, Trace, Verdict},
 };
 
 /// What a service loop does next.
@@ -66,7 +68,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.turn.begin(self.now, id, slot.generation);
         self.beat.begin(began, id.to_bits(), kind(&mail));
         let turn = &mut self.turn;
-        let result = supervision::catch(|| {
+        let result = supervision::catch_traced(|| {
             #[cfg(feature = "simulation")]
             faults::turn(id, faults::Moment::Begin);
             let record = play(record, mail, turn);
@@ -90,7 +92,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 slot.record = Some(record);
                 Ok(())
             }
-            Err(report) => {
+            Err(Caught { report, trace }) => {
+                if let Some(trace) = trace {
+                    self.keep_evidence(index, mail, (report.clone(), *trace));
+                }
                 #[cfg(feature = "simulation")]
                 faults::crashed(id, kind(&mail), began);
                 #[cfg(feature = "simulation")]
@@ -101,6 +106,28 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 Err(report)
             }
         }
+    }
+
+    /// Has a file written of the turn that has just panicked: its record is still the one before.
+    fn keep_evidence(&self, index: u32, mail: Mail<'_, B>, crash: (CrashReport, Trace)) {
+        let Some(slot) = self.table.get(index) else { return };
+        let (Some(record), Some(connection)) = (&slot.record, self.table.id(index)) else { return };
+        // Writing down what a turn was given is code of the behaviour too.
+        let written = supervision::catch(|| Some((serde_json::to_vec(record).ok()?, serde_json::to_vec(&mail).ok()?)));
+        let Ok(Some((record, mail_json))) = written else {
+            tracing::warn!(%connection, "a crashed turn cannot be written down");
+            return;
+        };
+        let written = Written {
+            now: self.now,
+            connection,
+            generation: slot.generation,
+            read_before: self.turn.was_read_before(),
+            seed: self.turn.seed(),
+            record,
+            mail: mail_json,
+        };
+        self.crashes.file(written.draft::<B>(kind(&mail), crash, Arc::clone(&self.settings)));
     }
 
     /// Carries out the effects of a turn that returned.
@@ -150,6 +177,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         #[cfg(feature = "simulation")]
         let retriable = retriable && !faults::has(Defect::DroppedRetry);
         let mut gave_up = self.spend(index);
+        // Others come again by themselves, or nobody waits for them.
+        let is_missed = !matches!(mail, Mail::Silence | Mail::Fault(_) | Mail::Reconnect { .. } | Mail::Job(_));
         let (mut known, mut attempts) = (Some(&mail), 0);
         loop {
             let retried = retriable && !gave_up;
@@ -167,6 +196,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                     self.report(id, "restarted", &report);
                     if known.is_none() {
                         // Nothing but a defect of the handler for restarts, and that one ends here.
+                        if let Mail::Message(message) = mail
+                            && retried
+                        {
+                            self.unheard(id, message);
+                        }
                         return self.give_up(index, id);
                     }
                     gave_up |= self.spend(index);
@@ -175,8 +209,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                         // What crashed the restarts too is not told any more. Going on as if nothing were missing would be
                         // a silent loss: a new socket and its cursors find out what is.
                         known = None;
-                        gave_up = true;
-                        if let Mail::Message(message) = mail {
+                        gave_up |= is_missed && !retried;
+                        if let Mail::Message(message) = mail
+                            && gave_up
+                        {
                             self.unheard(id, message);
                         }
                     }
@@ -219,7 +255,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 
     fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
         let place = &*report.place;
-        if self.stats.crash(place) {
+        let listed = self.crashes.record(report, kind, Some(connection), self.now.unix_ms);
+        if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
             tracing::warn!(%connection, kind, place, panic = %report.message, "actor crashed, restarting");
         } else {
             tracing::debug!(%connection, kind, place, "actor crashed, restarting");

@@ -22,6 +22,7 @@ mod network;
 mod output;
 mod poller;
 mod post;
+mod replay;
 mod run_queue;
 mod shards;
 #[cfg(feature = "simulation")]
@@ -51,6 +52,7 @@ pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
 pub use network::Network;
 pub use post::Post;
+pub use replay::{Outcome, ReplayError, Replayed, evidence, replay};
 pub use shards::{Plan, Shards, ShardsGone};
 #[cfg(feature = "simulation")]
 pub use simulation::{Escaped, Setup, Simulation, Traces};

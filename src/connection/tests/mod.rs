@@ -5,6 +5,7 @@ mod deliveries;
 mod frames;
 mod identify;
 mod life;
+mod replays;
 mod requests;
 mod restarts;
 mod resume;
@@ -227,7 +228,7 @@ fn brief(ask: &Ask) -> String {
     match ask {
         Ask::OfHome { channel, tag, request } => {
             let tag = match tag.purpose {
-                Purpose::Request(id) => id.map_or(" #-".to_owned(), |id| format!(" #{id}")),
+                Purpose::Request(id) | Purpose::Subscription(id) => id.map_or(" #-".to_owned(), |id| format!(" #{id}")),
                 Purpose::Welcome => String::new(),
             };
             match request {
