@@ -95,6 +95,11 @@ impl Outbox {
         }
     }
 
+    /// Panics the actor, for chaos; `false` when it has no room even for that.
+    pub(super) fn panic(&self) -> bool {
+        self.actor.try_send(Panic).is_ok()
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) < WAITING
     }
@@ -117,12 +122,15 @@ pub struct CrashFiles {
 }
 
 impl CrashFiles {
+    /// What the supervisor lists it as.
+    pub const NAME: &str = "crash-files";
+
     /// Starts the actor of a folder on an arbiter that nothing urgent runs on. Nothing is touched before the first crash.
     #[must_use]
     pub fn start(arbiter: &ArbiterHandle, children: &Children, folder: Folder, counters: Counters) -> Outbox {
         let waiting = Arc::new(AtomicUsize::new(0));
         let outbox = (Arc::clone(&waiting), counters.clone());
-        let actor = children.start(arbiter, "crash-files", Policy::system(), move || Self {
+        let actor = children.start(arbiter, Self::NAME, Policy::system(), move || Self {
             folder,
             counters,
             waiting,
@@ -201,6 +209,20 @@ impl Handler<Draft> for CrashFiles {
     fn handle(&mut self, draft: Draft, _: &mut Self::Context) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.keep(draft);
+    }
+}
+
+/// Panic, for chaos.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+impl Handler<Panic> for CrashFiles {
+    type Result = ();
+
+    #[expect(clippy::panic, reason = "an operator asked for it")]
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("chaos: asked to panic in crash-files");
     }
 }
 
