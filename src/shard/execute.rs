@@ -113,6 +113,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let written = supervision::catch(|| Some((serde_json::to_vec(record).ok()?, serde_json::to_vec(&mail).ok()?)));
         let Ok(Some((record, mail_json))) = written else {
             tracing::warn!(%connection, "a crashed turn cannot be written down");
+            self.crashes.cannot_file();
             return;
         };
         let written = Written {

@@ -104,6 +104,10 @@ impl Outbox {
         self.waiting.load(Ordering::Relaxed) < WAITING
     }
 
+    pub(super) fn failed(&self) {
+        self.counters.failed.inc();
+    }
+
     pub(super) fn skipped(&self) {
         self.counters.skipped.inc();
     }
@@ -275,7 +279,7 @@ fn crash_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::catch_traced, *};
 
     fn counters() -> Counters {
         let counter = || IntCounter::new("files", "files").expect("a name");
@@ -400,5 +404,28 @@ mod tests {
         assert!((4..1_000).contains(&taken), "{taken}");
         assert!(crashes.wants_file("src/b.rs:1:1"));
         assert!(made.counters.skipped.get() > 0);
+    }
+
+    #[actix_rt::test]
+    async fn only_a_turn_takes_a_share_and_brings_its_calls() {
+        super::super::install();
+        let clock = crate::clock::Clock::start();
+        let made = actor("traces", 1);
+        let handle = actix_rt::Arbiter::current();
+        let outbox = CrashFiles::start(&handle, &Children::new(clock), made.folder.clone(), made.counters.clone());
+        super::super::trace_for(&super::super::Crashes::with_files(clock, outbox, made.folder.most));
+        let crash = || panic!("boom");
+        for _ in 0..20 {
+            assert!(catch(crash).is_err());
+        }
+        let caught = catch_traced(|| {
+            assert!(catch(crash).is_err());
+            crash();
+        });
+        let caught = caught.expect_err("it panics");
+        let calls = caught.trace.expect("a share is left").names().expect("nobody names others");
+        assert!(calls[0].contains("only_a_turn_takes_a_share"), "{calls:?}");
+        assert!(catch_traced(crash).is_err_and(|caught| caught.trace.is_some()), "two at once, for a folder of one");
+        assert_eq!(made.counters.skipped.get(), 0);
     }
 }
