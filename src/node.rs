@@ -1,12 +1,8 @@
 //! The node: the one place that constructs and wires the concrete parts, starts them from the ground up and takes them
 //! down again.
 //!
-//! ```text
-//! node ─┬─ watchdog (thread)
-//!       ├─ shard-0 … shard-n (actix actors, one arbiter each) ── connections
-//!       ├─ echo-0 … echo-n, when enabled (on the same arbiters)
-//!       └─ http workers ── handshakes, API, pages
-//! ```
+//! What is supervised, and how, is drawn in `README.md` from the specs given here. HTTP workers (handshakes, API, pages)
+//! keep no state and are actix-web's.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +19,7 @@ use crate::{
     http::{self, Gateway},
     id::ConnectionId,
     shard::{self, Shards, Sockets},
-    supervision::{self, Children, Watchdog},
+    supervision::{self, Children, Part, Policy, Strategy, SupervisorSpec, Watchdog},
     telemetry::{self, Metrics},
 };
 
@@ -75,6 +71,10 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
         Ok(stopped) => stopped?,
         Err(_) => tracing::warn!("leaving before the http workers have ended"),
     }
+    // Nobody asks them any more.
+    if tokio::time::timeout(left(), gateway.children.stop()).await.is_err() {
+        tracing::warn!("leaving before every actor has stopped");
+    }
     if !join(arbiters, left()) {
         tracing::warn!("leaving before every shard's thread has ended: a turn or a blocking job is stuck");
     }
@@ -109,22 +109,27 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     let clock = Clock::start();
     let metrics = Metrics::new()?;
     let sockets = Arc::new(Sockets::default());
-    let children = Children::new(clock);
-    let watchdog = Watchdog::start(clock, config.limits.turn_warn, config.limits.turn_stall)
-        .context("cannot start the watchdog's thread")?;
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed)?;
+    let children = Children::new(clock, u64::from_le_bytes(seed));
+    let system = children.branch(SYSTEM);
+    let watcher = Arbiter::new();
+    let watchdog =
+        Watchdog::start(&system, &watcher.handle(), clock, config.limits.turn_warn, config.limits.turn_stall);
     let node = node_name()?;
     let count = shard_count(&config);
     let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
     let directory = Arc::new(Directory::new(&config.channels, count as u16));
     let settings = Arc::new(Settings::new(&config, node.clone()));
-    let plan = |name| shard::Plan {
+    let plan = |name, parts, supervisor| shard::Plan {
         name,
+        parts,
         options: shard::Options::new(&config),
         arbiters: arbiters.iter().map(Arbiter::handle).collect(),
         clock,
         metrics: metrics.clone(),
         sockets: Arc::clone(&sockets),
-        children: children.clone(),
+        children: children.branch(supervisor),
         watchdog: watchdog.clone(),
     };
     let hub = {
@@ -139,18 +144,43 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
             ChannelHub::new(shard, Arc::clone(&directory), metrics.clone(), interval, seed)
         }
     };
-    let shards = Shards::<ConnectionActor>::start(plan("shard"), settings, hub)?;
+    let shards = Shards::<ConnectionActor>::start(plan("shard", parts(&config), SHARDS), settings, hub)?;
     let echo = config
         .echo
         .enabled
         .then(|| {
             let settings = EchoSettings { max_message_bytes: config.limits.max_frame_bytes.max(ECHO_MESSAGE_BYTES) };
-            Shards::start(plan("echo"), Arc::new(settings), |_| NoHub)
+            Shards::start(plan("echo", Vec::new(), ECHO), Arc::new(settings), |_| NoHub)
         })
         .transpose()?;
     let gateway =
         Gateway::new(http::Plan { config, node, clock, shards, echo, directory, metrics, sockets, children, watchdog });
-    Ok((Arc::new(gateway), arbiters))
+    Ok((Arc::new(gateway), std::iter::once(watcher).chain(arbiters).collect()))
+}
+
+/// Actors that serve the whole node; each may use those started before it.
+const SYSTEM: SupervisorSpec = SupervisorSpec {
+    name: "system",
+    strategy: Strategy::RestForOne,
+    policy: Policy::new(3, Duration::from_secs(60)),
+};
+
+/// A shard that spends its budget is broken in what a restart keeps: one more would not mend it.
+const SHARDS: SupervisorSpec =
+    SupervisorSpec { name: "shards", strategy: Strategy::OneForOne, policy: Policy::never() };
+
+const ECHO: SupervisorSpec = SupervisorSpec { name: "echo", ..SHARDS };
+
+/// What lives inside a shard: each would cost every turn a lock or a hop as an actor of its own.
+fn parts(config: &Config) -> Vec<Part> {
+    let part = |name, how: &str| Part { name, how: how.to_owned() };
+    let policy = Policy::new(config.supervision.max_restarts, config.supervision.within);
+    vec![
+        Part { name: "connections", how: format!("transient, {policy}, each for itself; then close 4000") },
+        part("jobs", "temporary; a panic or a passed deadline comes back to the connection as a message"),
+        part("channel hub", "goes on at once; whom the panic left without an answer is told `crashed`"),
+        part("presence, sweeper", "part of the shard's tick, restart with it"),
+    ]
 }
 
 /// A fresh opaque name: two lives of one server are two nodes.

@@ -60,10 +60,11 @@ impl Engine {
         supervision::install();
         let clock = Clock::start();
         let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
-        let (sockets, children) = (Arc::new(Sockets::default()), Children::new(clock));
+        let (sockets, children) = (Arc::new(Sockets::default()), Children::new(clock, 1));
         let plan = Plan {
             arbiters: arbiters.iter().map(Arbiter::handle).collect(),
             name: "shard",
+            parts: Vec::new(),
             options,
             clock,
             metrics: Metrics::new().expect("metrics"),

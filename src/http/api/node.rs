@@ -10,7 +10,7 @@ use crate::{
     },
     protocol::frame::VERSION,
     shard::{Census, Ledger},
-    supervision::Child,
+    supervision::{Branch, Child, Stall},
 };
 
 /// The answer.
@@ -25,8 +25,12 @@ pub(crate) struct Node {
     /// Since the node started.
     restarts: u64,
     ledger: Ledger,
+    /// Turns that hang at this moment.
+    stalled: Vec<Stall>,
     /// Everything under supervision; `panic_actor` takes these names.
     actors: Vec<Child>,
+    /// Who restarts them when one has spent its budget.
+    supervisors: Vec<Branch>,
 }
 
 #[derive(Serialize)]
@@ -68,7 +72,9 @@ pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
         },
         restarts: gateway.metrics.restarts.get(),
         ledger: sum.ledger,
+        stalled: gateway.watchdog.stalled_now(),
         actors: gateway.children.list(),
+        supervisors: gateway.children.branches(),
     }))
 }
 
