@@ -126,5 +126,7 @@ impl Hub<Echo> for NoHub {
 
     fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo>) {}
 
+    fn crashed(&mut self, _: &mut Post<'_, Echo>) {}
+
     fn tick(&mut self, _: &mut Post<'_, Echo>) {}
 }

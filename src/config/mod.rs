@@ -22,7 +22,7 @@ pub use key::{Key, Origin, Setting};
 pub use load::{LoadError, Loaded, Problem, Sources, load};
 pub use namespaces::{Namespace, Namespaces};
 pub use sections::{
-    Api, Auth, AuthMode, Chaos, Echo, Engine, Heartbeat, Limits, Listen, LogFormat, Presence, Session, Shards, Store,
+    Api, Auth, AuthMode, Chaos, Echo, Engine, Heartbeat, Limits, Listen, LogFormat, OnStall, Presence, Session, Shards, Store,
     Supervision, Telemetry,
 };
 

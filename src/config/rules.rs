@@ -74,7 +74,14 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
     ),
     ("heartbeat", &[("interval", duration(MILLISECOND, DAY))]),
     ("session", &[("identify_within", duration(MILLISECOND, HOUR)), ("resume_window", duration(MILLISECOND, DAY))]),
-    ("supervision", &[("max_restarts", count(0, 1_000_000)), ("within", duration(MILLISECOND, DAY))]),
+    (
+        "supervision",
+        &[
+            ("max_restarts", count(0, 1_000_000)),
+            ("within", duration(MILLISECOND, DAY)),
+            ("on_stall", Rule::Choice(&["restart", "close", "keep"])),
+        ],
+    ),
     ("presence", &[("interval", duration(MILLISECOND, HOUR))]),
     (
         "channels",

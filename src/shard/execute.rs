@@ -5,6 +5,7 @@ use crate::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
+        OnStall,
         behaviour::{Behaviour, Cause, Class, Crash, Fault, JobFailure, Mail},
         core::Core,
         ledger::Drop,
@@ -49,10 +50,10 @@ impl<B: Behaviour> Core<B> {
     }
 
     /// wake → receive → sleep on a copy. The record is replaced only when all three returned.
-    fn attempt(&mut self, index: u32, mail: Mail<'_, B>) -> Result<(), CrashReport> {
+    pub(super) fn attempt(&mut self, index: u32, mail: Mail<'_, B>) -> Result<(), CrashReport> {
         let Some(id) = self.table.id(index) else { return Ok(()) };
         let Some(slot) = self.table.get_mut(index) else { return Ok(()) };
-        let Some(record) = slot.record.clone() else { return Ok(()) };
+        let Some(record) = slot.record.as_ref() else { return Ok(()) };
         let mark = self.turn.mark();
         let began = self.clock.micros();
         self.now.micros = began;
@@ -66,7 +67,7 @@ impl<B: Behaviour> Core<B> {
                     panic!("chaos: asked to panic while waking");
                 }
             }
-            let mut actor = B::wake(record);
+            let mut actor = B::wake(record.clone());
             actor.receive(mail, turn);
             actor.sleep()
         });
@@ -77,9 +78,12 @@ impl<B: Behaviour> Core<B> {
             self.stats.slow_turns.inc();
             tracing::warn!(connection = %id, kind = B::LABELS.get(self.turn.current_label()), took_us = took, "slow turn");
         }
+        let result = if took >= self.options.turn_stall.as_micros() as u64 { self.after_stall(mail, result) } else { result };
         match result {
             Ok(record) => {
-                slot.record = Some(record);
+                if let Some(slot) = self.table.get_mut(index) {
+                    slot.record = Some(record);
+                }
                 Ok(())
             }
             Err(report) => {
@@ -89,8 +93,19 @@ impl<B: Behaviour> Core<B> {
         }
     }
 
+    /// A turn has returned after all, far too late: by policy it counts as a crash, so that nothing of it happens and its
+    /// client is told. The turns that tell of a crash or park a session are spared: there is nobody behind them.
+    fn after_stall(&mut self, mail: Mail<'_, B>, result: Result<B::Record, CrashReport>) -> Result<B::Record, CrashReport> {
+        let spared = matches!(mail, Mail::Restarted(_) | Mail::Detached { .. });
+        if spared || result.is_err() || self.options.on_stall == OnStall::Keep {
+            return result;
+        }
+        self.stalled = true;
+        Err(CrashReport { message: "the turn stalled".into(), place: STALLED.into() })
+    }
+
     /// Carries out the effects of a turn that returned.
-    fn commit(&mut self, index: u32) -> Next {
+    pub(super) fn commit(&mut self, index: u32) -> Next {
         let Some(id) = self.table.id(index) else { return Next::Stop };
         let Effects { mut asks, jobs, close, end, hold, transfer } = std::mem::take(&mut self.turn.effects);
         for ask in asks.drain(..) {
@@ -127,7 +142,10 @@ impl<B: Behaviour> Core<B> {
         let began = self.clock.micros();
         let Some(id) = self.table.id(index) else { return Next::Stop };
         self.report(id, kind(&mail), report);
-        let mut gave_up = self.spend(index);
+        // A message that stalled once is not given the chance to do so again.
+        let stalled = std::mem::take(&mut self.stalled);
+        let retriable = retriable && !stalled;
+        let mut gave_up = self.spend(index) || (stalled && self.options.on_stall == OnStall::Close);
         let mut known = Some(&mail);
         loop {
             let retried = retriable && !gave_up;
@@ -155,7 +173,7 @@ impl<B: Behaviour> Core<B> {
     }
 
     /// One more generation; `true` when the budget does not allow it.
-    fn spend(&mut self, index: u32) -> bool {
+    pub(super) fn spend(&mut self, index: u32) -> bool {
         if let Some(slot) = self.table.get_mut(index) {
             slot.generation += 1;
         }
@@ -166,7 +184,7 @@ impl<B: Behaviour> Core<B> {
         verdict == Verdict::GiveUp
     }
 
-    fn give_up(&mut self, index: u32, id: ConnectionId) -> Next {
+    pub(super) fn give_up(&mut self, index: u32, id: ConnectionId) -> Next {
         self.stats.gave_up.inc();
         tracing::warn!(connection = %id, "restart budget spent, giving up");
         if self.table.get(index).is_some_and(|slot| slot.socket.is_some()) {
@@ -177,12 +195,20 @@ impl<B: Behaviour> Core<B> {
         Next::Stop
     }
 
-    fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
+    pub(super) fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
         let place = &*report.place;
         if self.stats.crash(place) {
             tracing::warn!(%connection, kind, place, panic = %report.message, "actor crashed, restarting");
         } else {
             tracing::debug!(%connection, kind, place, "actor crashed, restarting");
+        }
+    }
+
+    /// Something of a behaviour that must not panic did; its shard goes on without the answer.
+    pub(super) fn defective(&mut self, what: &'static str, report: &CrashReport) {
+        let place = &*report.place;
+        if self.stats.crash(place) {
+            tracing::error!(shard = self.shard, what, place, panic = %report.message, "a behaviour is defective, going on");
         }
     }
 
@@ -195,23 +221,32 @@ impl<B: Behaviour> Core<B> {
 
     /// The last turn of a socket, and the end of whatever waited for it.
     pub(super) fn detached(&mut self, index: u32, cause: Cause, undelivered: u64) {
-        match self.attempt(index, Mail::Detached { cause, undelivered }) {
+        let mail = Mail::Detached { cause, undelivered };
+        let mut parked = self.attempt(index, mail);
+        if let Err(report) = &parked
+            && let Some(id) = self.table.id(index)
+        {
+            self.report(id, "detached", report);
+            // Once more, as with every delivery: a session must not end over one crash while its socket went.
+            if !self.spend(index) {
+                parked = self.attempt(index, mail).inspect_err(|report| self.report(id, "detached", report));
+            }
+        }
+        match parked {
             Ok(()) => {
                 // Records without a socket are bounded too: beyond that a lost socket ends its session.
                 if self.commit(index) == Next::Go && self.table.parked() > self.options.parked {
                     self.release(index);
                 }
             }
-            Err(report) => {
-                // Without its socket a connection that cannot even park has nobody left to serve.
-                if let Some(id) = self.table.id(index) {
-                    self.report(id, "detached", &report);
-                }
-                self.release(index);
-            }
+            // Without its socket a connection that cannot even park has nobody left to serve.
+            Err(_) => self.release(index),
         }
     }
 }
+
+/// The place of a turn that did not panic but took too long, for counters and logs.
+const STALLED: &str = "stalled";
 
 /// The word for a mail in logs and the watchdog's reports.
 fn kind<B: Behaviour>(mail: &Mail<'_, B>) -> &'static str {

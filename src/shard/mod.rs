@@ -18,6 +18,7 @@ mod mailbox;
 mod output;
 mod poller;
 mod post;
+mod rescue;
 mod run_queue;
 mod shards;
 mod socket;
@@ -46,6 +47,8 @@ pub use turn::{Job, Turn, Work};
 
 use crate::{config::Config, supervision::Policy};
 
+pub use crate::config::OnStall;
+
 /// How often a shard looks at its clockwork: coarse on purpose, nothing finer is needed.
 pub const TICK: Duration = Duration::from_millis(50);
 
@@ -64,6 +67,10 @@ pub struct Options {
     pub policy: Policy,
     /// Turns longer than this are counted and logged.
     pub turn_warn: Duration,
+    /// Turns longer than this have stalled.
+    pub turn_stall: Duration,
+    /// What follows when a stalled turn returns.
+    pub on_stall: OnStall,
     /// The sweeper sees every connection once in this time.
     pub walk: Duration,
 }
@@ -80,6 +87,8 @@ impl Options {
             parked: config.limits.max_connections,
             policy: Policy::new(config.supervision.max_restarts, config.supervision.within),
             turn_warn: config.limits.turn_warn,
+            turn_stall: config.limits.turn_stall,
+            on_stall: config.supervision.on_stall,
             walk: (shortest / 4).min(Duration::from_secs(1)),
         }
     }

@@ -69,7 +69,7 @@ impl<B: Behaviour> Core<B> {
     }
 
     /// Puts bytes that were read elsewhere in front of what the socket will bring.
-    fn keep_unread(&mut self, index: u32, reader: Reader, unread: Vec<u8>) {
+    pub(super) fn keep_unread(&mut self, index: u32, reader: Reader, unread: Vec<u8>) {
         if unread.is_empty() && reader.is_idle() {
             return;
         }

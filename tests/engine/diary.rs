@@ -380,6 +380,10 @@ impl Hub<Diary> for Witness {
         self.seen.try_send("drained".to_owned()).expect("the test looks at what it caused");
     }
 
+    fn crashed(&mut self, _: &mut Post<'_, Diary>) {
+        self.seen.try_send("hub crashed".to_owned()).expect("the test looks at what it caused");
+    }
+
     fn tick(&mut self, _: &mut Post<'_, Diary>) {}
 }
 

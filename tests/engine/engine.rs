@@ -14,7 +14,7 @@ use dormouse::{
     clock::Clock,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{Act, Action, Census, ConnectionView, Inspect, Ledger, Options, Plan, Shards, Sockets, TakeCensus, Target},
+    shard::{Act, Action, Census, ConnectionView, Inspect, Ledger, OnStall, Options, Plan, Shards, Sockets, TakeCensus, Target},
     supervision::{self, Children, Policy, Watchdog},
     telemetry::Metrics,
 };
@@ -47,6 +47,8 @@ pub(crate) fn options() -> Options {
         outbox_bytes: 256 * 1024,
         policy: Policy::new(1_000, Duration::from_secs(3_600)),
         turn_warn: Duration::from_secs(3_600),
+        turn_stall: Duration::from_secs(3_600),
+        on_stall: OnStall::Restart,
         walk: Duration::from_millis(50),
     }
 }
