@@ -47,6 +47,7 @@ pub struct ChannelHub {
 
 /// What the hub is doing, for the case that it panics over it.
 #[derive(Default)]
+#[expect(clippy::redundant_allocation, reason = "the notice it is taken from: see there")]
 struct UnderWay {
     /// Who has asked and not been answered.
     owed: Option<(ConnectionId, Tag)>,

@@ -11,9 +11,11 @@ mod diary;
 mod engine;
 
 mod crashes;
+mod interrupted;
 mod jobs;
 mod ledger;
 mod mailboxes;
 mod restarts;
 mod sockets;
+mod stalls;
 mod transfers;
