@@ -233,3 +233,27 @@ async fn until_told_to_stop() -> std::io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../tests/readme/block.rs"]
+mod block;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn the_tree_in_the_readme_is_the_one_that_is_started() {
+        let mut config = Config::default();
+        (config.echo.enabled, config.shards.count) = (true, 2);
+        let (gateway, arbiters) = start(config).expect("starts");
+        let tree = gateway.children.draw();
+        for child in gateway.children.list() {
+            let name = child.name.trim_end_matches(|c: char| c.is_ascii_digit());
+            assert!(tree.contains(name), "{name} is not in the drawing");
+        }
+        block::check("tree", &format!("```text\n{tree}```\n"));
+        assert!(gateway.children.stop().await.is_empty());
+        assert!(join(arbiters, Duration::from_secs(60)), "every thread ends");
+    }
+}

@@ -115,7 +115,7 @@ mod tests {
         let at = |jitter| [1, 2, 3, 4, 5].map(|nth| backoff.delay(nth, jitter).as_millis());
         assert_eq!(at(0), [0, 5, 10, 20, 20]);
         assert_eq!(at(u32::MAX), [0, 10, 20, 40, 40]);
-        assert_eq!(at(u32::MAX / 2), [0, 7, 14, 29, 29]);
+        assert_eq!(at(u32::MAX / 2), [0, 7, 15, 30, 30]);
     }
 
     #[test]
