@@ -75,7 +75,7 @@ where
             entry.running();
             let actor = Box::new(context.into_future(actor));
             let (phase, budget) = (Phase::Running, Budget::default());
-            actix_rt::spawn(Supervised { actor: Some(actor), phase, budget, jitter: None, entry });
+            actix_rt::spawn(Supervised { actor: Some(actor), phase, budget, doomed: false, jitter: None, entry });
         }
         // There is no actor to start again. OTP, too, fails the start when `init` does.
         Err(report) => {
@@ -95,6 +95,8 @@ where
     actor: Option<Box<ContextFut<A, Context<A>>>>,
     phase: Phase,
     budget: Budget,
+    /// Asked to panic while it was down: it does so as soon as it is back, so that a fault that was accepted is a fault.
+    doomed: bool,
     /// Made for the first wait that needs it.
     jitter: Option<Box<StdRng>>,
     entry: Entry,
@@ -138,6 +140,9 @@ where
                 Ok(Poll::Ready(true)) => {
                     this.phase = Phase::Running;
                     this.entry.running();
+                    if std::mem::take(&mut this.doomed) {
+                        this.crashed(asked_to_panic());
+                    }
                 }
                 Ok(Poll::Ready(false)) => this.finished(),
                 Err(report) => this.crashed(report),
@@ -170,8 +175,9 @@ where
                 self.entry.restarting(Exit::Shutdown);
                 self.phase = Phase::Restarting(None);
             }
-            // It is down already, or on its way out.
-            (Order::Panic | Order::Restart, _) => {}
+            (Order::Panic, Phase::Restarting(_)) => self.doomed = true,
+            // It starts anew anyway, or is on its way out.
+            (Order::Panic, Phase::Stopping) | (Order::Restart, _) => {}
         }
     }
 
