@@ -2,12 +2,13 @@
 //! benchmarks, and the proof that the engine below knows nothing of the chat protocol above.
 
 use actix::{Actor, Handler, Message};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Now,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{Behaviour, Class, Description, Hub, Life, Mail, Payload, Post, Turn},
+    shard::{Behaviour, Class, Description, Hub, Life, Mail, Network, Payload, Post, Turn},
 };
 
 /// Nothing is remembered between turns.
@@ -22,7 +23,7 @@ pub struct EchoSettings {
 }
 
 /// Messages between echo connections: there are none.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Nothing {}
 
 /// A hub without a duty.
@@ -58,6 +59,7 @@ impl Behaviour for Echo {
     type Settings = EchoSettings;
     type Hub = NoHub;
 
+    const NAME: &'static str = "echo";
     const LABELS: &'static [&'static str] = &["echo"];
 
     fn open((): &(), _: Now) {}
@@ -116,17 +118,17 @@ impl Behaviour for Echo {
 impl Hub<Echo> for NoHub {
     type Letter = Nothing;
 
-    fn ask(&mut self, _: ConnectionId, ask: Nothing, _: &mut Post<'_, Echo>) {
+    fn ask(&mut self, _: ConnectionId, ask: Nothing, _: &mut Post<'_, Echo, impl Network>) {
         match ask {}
     }
 
-    fn letter(&mut self, letter: Nothing, _: &mut Post<'_, Echo>) {
+    fn letter(&mut self, letter: Nothing, _: &mut Post<'_, Echo, impl Network>) {
         match letter {}
     }
 
-    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo>) {}
+    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo, impl Network>) {}
 
-    fn crashed(&mut self, _: &mut Post<'_, Echo>) {}
+    fn crashed(&mut self, _: &mut Post<'_, Echo, impl Network>) {}
 
-    fn tick(&mut self, _: &mut Post<'_, Echo>) {}
+    fn tick(&mut self, _: &mut Post<'_, Echo, impl Network>) {}
 }

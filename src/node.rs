@@ -119,7 +119,9 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     let node = node_name()?;
     let count = shard_count(&config);
     let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
-    let directory = Arc::new(Directory::new(&config.channels, count as u16));
+    let mut salt = [0; 8];
+    getrandom::fill(&mut salt)?;
+    let directory = Arc::new(Directory::new(&config.channels, count as u16, u64::from_ne_bytes(salt)));
     let settings = Arc::new(Settings::new(&config, node.clone()));
     let plan = |name, parts, supervisor| shard::Plan {
         name,

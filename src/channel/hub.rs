@@ -24,7 +24,7 @@ use crate::{
         error::{ErrorCode, Fault},
         frame::GapReason,
     },
-    shard::{Behaviour, Full, Hub, Post},
+    shard::{Behaviour, Full, Hub, Network, Post},
     telemetry::Metrics,
 };
 
@@ -57,6 +57,22 @@ struct UnderWay {
     reached: u32,
 }
 
+/// What a hub remembers.
+#[cfg(feature = "simulation")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HubTraces {
+    /// Channels with subscribers on this shard.
+    pub seats: usize,
+    /// Parked sessions with paused subscriptions.
+    pub paused: usize,
+    /// Connections with untold gaps.
+    pub overflows: usize,
+    /// Channels that live here.
+    pub homes: usize,
+    /// Subscribers those have counted.
+    pub subscribers: u32,
+}
+
 /// A behaviour whose connections speak with a [`ChannelHub`].
 pub trait Channeled: Behaviour<Message = Notice, Ask = Ask, Hub = ChannelHub> {}
 
@@ -86,9 +102,23 @@ impl ChannelHub {
         }
     }
 
+    /// What it remembers, for looking whether it is back to nothing.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub fn traces(&self) -> HubTraces {
+        let (homes, subscribers) = self.homes.traces();
+        let overflows = self.overflows.len();
+        HubTraces { seats: self.seats.len(), paused: self.paused.len(), overflows, homes, subscribers }
+    }
+
     /// Sends a request to the channel's home, which may be here.
-    fn ask_home<B>(&mut self, channel: Arc<Channel>, origin: Origin, request: HomeRequest, post: &mut Post<'_, B>)
-    where
+    fn ask_home<B>(
+        &mut self,
+        channel: Arc<Channel>,
+        origin: Origin,
+        request: HomeRequest,
+        post: &mut Post<'_, B, impl Network>,
+    ) where
         B: Channeled,
     {
         if channel.home == post.shard() {
@@ -99,8 +129,13 @@ impl ChannelHub {
     }
 
     /// Serves a request to a channel that lives here: its news first, then the answer.
-    fn at_home<B>(&mut self, channel: Arc<Channel>, origin: Origin, request: HomeRequest, post: &mut Post<'_, B>)
-    where
+    fn at_home<B>(
+        &mut self,
+        channel: Arc<Channel>,
+        origin: Origin,
+        request: HomeRequest,
+        post: &mut Post<'_, B, impl Network>,
+    ) where
         B: Channeled,
     {
         let (answer, outgoing) = self.homes.serve(&channel, &origin, request, post.now());
@@ -111,7 +146,7 @@ impl ChannelHub {
     }
 
     /// Sends something once to every shard with subscribers.
-    fn send_out<B>(&mut self, Outgoing { to, what }: &Outgoing, post: &mut Post<'_, B>)
+    fn send_out<B>(&mut self, Outgoing { to, what }: &Outgoing, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -125,7 +160,7 @@ impl ChannelHub {
     }
 
     /// Offers something to the subscribers of this shard.
-    fn spread<B>(&mut self, what: &Spread, post: &mut Post<'_, B>)
+    fn spread<B>(&mut self, what: &Spread, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -135,7 +170,7 @@ impl ChannelHub {
         }
     }
 
-    fn answer<B>(&mut self, channel: Arc<Channel>, origin: Origin, answer: Answer, post: &mut Post<'_, B>)
+    fn answer<B>(&mut self, channel: Arc<Channel>, origin: Origin, answer: Answer, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -152,8 +187,14 @@ impl ChannelHub {
     }
 
     /// An answer reaches the shard of the connection that asked.
-    fn arrive<B>(&mut self, channel: Arc<Channel>, to: ConnectionId, tag: Tag, answer: Answer, post: &mut Post<'_, B>)
-    where
+    fn arrive<B>(
+        &mut self,
+        channel: Arc<Channel>,
+        to: ConnectionId,
+        tag: Tag,
+        answer: Answer,
+        post: &mut Post<'_, B, impl Network>,
+    ) where
         B: Channeled,
     {
         let Answer::Subscribed { mut catch_up, roster, subscriber } = answer else {
@@ -187,7 +228,7 @@ impl ChannelHub {
     }
 
     /// Offers an event to every subscriber of this shard.
-    fn deliver<B>(&mut self, event: &Arc<Event>, post: &mut Post<'_, B>)
+    fn deliver<B>(&mut self, event: &Arc<Event>, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -214,7 +255,7 @@ impl ChannelHub {
     }
 
     /// Offers something ephemeral to those it is for.
-    fn hear<B>(&mut self, whisper: &Arc<Whisper>, post: &mut Post<'_, B>)
+    fn hear<B>(&mut self, whisper: &Arc<Whisper>, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -233,7 +274,7 @@ impl ChannelHub {
     }
 
     /// Tells the home that one subscriber of this shard is gone.
-    fn give_up_place<B>(&mut self, channel: Arc<Channel>, user: CompactString, post: &mut Post<'_, B>)
+    fn give_up_place<B>(&mut self, channel: Arc<Channel>, user: CompactString, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -242,7 +283,7 @@ impl ChannelHub {
     }
 
     /// Takes back what waits of `channel` for a connection that no longer wants it, or wants it again from its cursor.
-    fn withdraw<B>(&mut self, channel: &Arc<Channel>, from: ConnectionId, post: &mut Post<'_, B>)
+    fn withdraw<B>(&mut self, channel: &Arc<Channel>, from: ConnectionId, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -292,7 +333,7 @@ impl ChannelHub {
 impl<B: Channeled> Hub<B> for ChannelHub {
     type Letter = Letter;
 
-    fn ask(&mut self, from: ConnectionId, ask: Ask, post: &mut Post<'_, B>) {
+    fn ask(&mut self, from: ConnectionId, ask: Ask, post: &mut Post<'_, B, impl Network>) {
         self.under_way.owed = match &ask {
             Ask::OfHome { tag, .. } | Ask::Resume { tag, .. } => Some((from, *tag)),
             _ => None,
@@ -346,7 +387,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         }
     }
 
-    fn letter(&mut self, letter: Letter, post: &mut Post<'_, B>) {
+    fn letter(&mut self, letter: Letter, post: &mut Post<'_, B, impl Network>) {
         self.under_way.owed = match &letter {
             Letter::Home { origin: Origin::Connection(to, tag), .. } | Letter::Answer { to, tag, .. } => Some((*to, *tag)),
             _ => None,
@@ -358,7 +399,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         }
     }
 
-    fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B>) {
+    fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B, impl Network>) {
         self.under_way.owed = None;
         for (channel, gap) in self.overflows.take(connection.index()) {
             post.tell(connection, Notice::Gap { channel, gap });
@@ -367,7 +408,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
 
     /// Homes and seats are kept: each of their changes is one step, and there is nothing they could be built again from.
     /// What a panic left undone is told: the request as crashed, the event as a gap to those it did not reach.
-    fn crashed(&mut self, post: &mut Post<'_, B>) {
+    fn crashed(&mut self, post: &mut Post<'_, B, impl Network>) {
         let UnderWay { owed, event, reached } = std::mem::take(&mut self.under_way);
         if let Some((to, tag)) = owed {
             let fault = Fault::new(ErrorCode::Crashed, "the channel's shard crashed over this request");
@@ -390,7 +431,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         }
     }
 
-    fn tick(&mut self, post: &mut Post<'_, B>) {
+    fn tick(&mut self, post: &mut Post<'_, B, impl Network>) {
         self.under_way.owed = None;
         let now = post.now();
         if now.ms_since(self.told_presence_at) >= self.presence_interval_ms {

@@ -2,6 +2,7 @@
 //! handler calls the file of its noun.
 
 use actix::{Actor, Handler, Message};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     channel::{Ask, ChannelHub, Event, Gap, Notice, Whisper},
@@ -10,6 +11,7 @@ use crate::{
         delivery, frame, identify,
         lifecycle::{self, Restart},
         record::{Phase, Record},
+        secret,
         settings::Settings,
     },
     id::SessionSecret,
@@ -28,19 +30,21 @@ pub struct ConnectionActor {
 }
 
 /// What the handshake learned.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Opening {
     /// The encoding agreed on; `None`: only unknown sub-protocols were offered.
     pub encoding: Option<Encoding>,
     /// `?token=` or `Authorization: Bearer`.
+    #[serde(serialize_with = "secret::token")]
     pub token: Option<String>,
     /// `?subscribe=`.
     pub subscribe: Vec<String>,
 }
 
 /// What a client that resumes brings to the record it resumes.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Ticket {
+    #[serde(with = "secret")]
     pub(crate) secret: SessionSecret,
     pub(crate) claims: Claims,
     pub(crate) encoding: Encoding,
@@ -138,6 +142,7 @@ impl Behaviour for ConnectionActor {
     type Settings = Settings;
     type Hub = ChannelHub;
 
+    const NAME: &'static str = "gateway";
     const LABELS: &'static [&'static str] = &[
         "other",
         "frame",

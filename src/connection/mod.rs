@@ -10,6 +10,7 @@ mod lifecycle;
 mod rate;
 mod record;
 mod request;
+mod secret;
 mod settings;
 #[cfg(test)]
 mod tests;

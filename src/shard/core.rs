@@ -16,10 +16,11 @@ use crate::{
         Options, Sockets,
         behaviour::{Behaviour, Hub, Mail},
         execute::Next,
-        inbox::{self, Inbox},
+        inbox::{self, Inbox, Inboxes},
         jobs::{Finished, Jobs},
         ledger::Ledger,
         linger::Lingering,
+        network::Network,
         poller::{Poller, Subject},
         post::{Post, Spare},
         rescue::{InHand, Net, Rescued},
@@ -40,19 +41,19 @@ const SCRATCH: usize = 64 * 1024;
 const SERVED_PER_ROUND: usize = 256;
 
 /// A shard's state. Lives on one thread, outside its actor: a restart of the actor finds everything as it was.
-pub(super) struct Core<B: Behaviour> {
+pub(super) struct Core<B: Behaviour, N: Network = Poller> {
     pub(super) options: Options,
     pub(super) settings: Arc<B::Settings>,
     pub(super) shard: u16,
     pub(super) clock: Clock,
     pub(super) now: Now,
-    pub(super) table: Table<B::Record, B::Message>,
+    pub(super) table: Table<B::Record, B::Message, N::Socket>,
     pub(super) queue: RunQueue,
     pub(super) spare: Spare<B::Message>,
-    pub(super) poller: Poller,
-    pub(super) lingering: Lingering,
-    pub(super) inbox: Arc<Inbox<Letter<B>>>,
-    pub(super) peers: Arc<[Arc<Inbox<Letter<B>>>]>,
+    pub(super) poller: N,
+    pub(super) lingering: Lingering<N::Socket>,
+    pub(super) inbox: Arc<Inbox<Letter<B, N>>>,
+    pub(super) peers: Inboxes<Letter<B, N>>,
     pub(super) hub: B::Hub,
     pub(super) turn: Turn<B>,
     pub(super) jobs: Jobs<B>,
@@ -69,7 +70,7 @@ pub(super) struct Core<B: Behaviour> {
     /// The turn that has just been refused its commit had stalled.
     pub(super) stalled: bool,
     /// Letters of the last batch not yet handled, the next one last; they outlive a panic.
-    letters: Vec<Letter<B>>,
+    letters: Vec<Letter<B, N>>,
     /// Results of the last batch not yet handled, the next one last; they outlive a panic too.
     ended: Vec<Finished<B::Done>>,
     /// Whom the shard serves at this moment, and what of him a panic would leave, for [`Core::recover`].
@@ -78,14 +79,14 @@ pub(super) struct Core<B: Behaviour> {
 }
 
 /// What a shard is built from.
-pub(super) struct Parts<B: Behaviour> {
+pub(super) struct Parts<B: Behaviour, N: Network = Poller> {
     pub(super) options: Options,
     pub(super) settings: Arc<B::Settings>,
     pub(super) shard: u16,
     pub(super) clock: Clock,
-    pub(super) poller: Poller,
-    pub(super) inbox: Arc<Inbox<Letter<B>>>,
-    pub(super) peers: Arc<[Arc<Inbox<Letter<B>>>]>,
+    pub(super) poller: N,
+    pub(super) inbox: Arc<Inbox<Letter<B, N>>>,
+    pub(super) peers: Inboxes<Letter<B, N>>,
     pub(super) hub: B::Hub,
     pub(super) stats: Stats,
     pub(super) sockets: Arc<Sockets>,
@@ -110,8 +111,8 @@ macro_rules! post {
     };
 }
 
-impl<B: Behaviour> Core<B> {
-    pub(super) fn new(parts: Parts<B>, job_ended: Rc<Notify>) -> Self {
+impl<B: Behaviour, N: Network> Core<B, N> {
+    pub(super) fn new(parts: Parts<B, N>, job_ended: Rc<Notify>) -> Self {
         Self {
             turn: Turn::new(Arc::clone(&parts.settings), parts.seed),
             table: Table::new(parts.shard),
@@ -161,6 +162,8 @@ impl<B: Behaviour> Core<B> {
         for _ in 0..self.queue.len().min(SERVED_PER_ROUND) {
             if let Some(index) = self.queue.pop() {
                 self.serving = self.table.id(index);
+                #[cfg(feature = "simulation")]
+                super::faults::between();
                 self.serve(index);
                 self.serving = None;
                 self.settle();
@@ -232,7 +235,7 @@ impl<B: Behaviour> Core<B> {
 
     /// Lets the hub work. A panic of it is counted and told, and costs what it was doing and nothing else: on its way up it
     /// would take along what has been read and not served, and spend the restart budget of the whole shard.
-    fn with_hub(&mut self, work: impl FnOnce(&mut B::Hub, &mut Post<'_, B>)) {
+    fn with_hub(&mut self, work: impl FnOnce(&mut B::Hub, &mut Post<'_, B, N>)) {
         if let Err(report) = supervision::catch(|| work(&mut self.hub, &mut post!(self))) {
             let place = &*report.place;
             if self.stats.crash(place) {

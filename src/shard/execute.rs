@@ -1,14 +1,18 @@
 //! How a turn runs: on a copy of the record, under a catch; then record and effects are committed together, or the crash
 //! is told to the next generation of the actor.
 
+#[cfg(feature = "simulation")]
+use crate::shard::faults::{self, Defect};
 use crate::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
         OnStall,
-        behaviour::{Behaviour, Cause, Class, Crash, Fault, JobFailure, Mail},
+        behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail},
         core::Core,
+        evidence::play,
         ledger::Drop,
+        network::Network,
         turn::Effects,
     },
     supervision::{self, CrashReport, Verdict},
@@ -27,7 +31,7 @@ pub(super) enum Next {
     Move,
 }
 
-impl<B: Behaviour> Core<B> {
+impl<B: Behaviour, N: Network> Core<B, N> {
     /// One turn, with everything that may follow from it. `retriable`: a crash does not consume the message.
     pub(super) fn run(&mut self, index: u32, mail: Mail<'_, B>, retriable: bool) -> Next {
         let counted = matches!(mail, Mail::Message(message) if B::class(message) == Class::Event);
@@ -61,15 +65,12 @@ impl<B: Behaviour> Core<B> {
         self.beat.begin(began, id.to_bits(), kind(&mail));
         let turn = &mut self.turn;
         let result = supervision::catch(|| {
-            if matches!(mail, Mail::Fault(Fault::PanicInWake)) {
-                #[expect(clippy::panic, reason = "an operator asked for it")]
-                {
-                    panic!("chaos: asked to panic while waking");
-                }
-            }
-            let mut actor = B::wake(record.clone());
-            actor.receive(mail, turn);
-            actor.sleep()
+            #[cfg(feature = "simulation")]
+            faults::turn(id, faults::Moment::Begin);
+            let record = play(record.clone(), mail, turn);
+            #[cfg(feature = "simulation")]
+            faults::turn(id, faults::Moment::End);
+            record
         });
         self.beat.end();
         let took = self.clock.micros() - began;
@@ -78,30 +79,36 @@ impl<B: Behaviour> Core<B> {
             self.stats.slow_turns.inc();
             tracing::warn!(connection = %id, kind = B::LABELS.get(self.turn.current_label()), took_us = took, "slow turn");
         }
-        let result = if took >= self.options.turn_stall.as_micros() as u64 { self.after_stall(mail, result) } else { result };
+        // Far too late counts as a crash by policy, so that nothing of it happens and its client is told. The turns that tell
+        // of a crash or park a session are spared: there is nobody behind them.
+        let too_late = took >= self.options.turn_stall.as_micros() as u64 && self.options.on_stall != OnStall::Keep;
+        let result = match result {
+            Ok(_) if too_late && !matches!(mail, Mail::Restarted(_) | Mail::Detached { .. }) => {
+                self.stalled = true;
+                Err(CrashReport::stalled())
+            }
+            result => result,
+        };
         match result {
             Ok(record) => {
-                if let Some(slot) = self.table.get_mut(index) {
-                    slot.record = Some(record);
+                #[cfg(feature = "simulation")]
+                if faults::has(Defect::SkippedCommit) {
+                    return Ok(());
                 }
+                slot.record = Some(record);
                 Ok(())
             }
             Err(report) => {
+                #[cfg(feature = "simulation")]
+                faults::crashed(id, kind(&mail), began);
+                #[cfg(feature = "simulation")]
+                if faults::has(Defect::EffectsOfACrash) {
+                    return Err(report);
+                }
                 self.turn.discard(mark);
                 Err(report)
             }
         }
-    }
-
-    /// A turn has returned after all, far too late: by policy it counts as a crash, so that nothing of it happens and its
-    /// client is told. The turns that tell of a crash or park a session are spared: there is nobody behind them.
-    fn after_stall(&mut self, mail: Mail<'_, B>, result: Result<B::Record, CrashReport>) -> Result<B::Record, CrashReport> {
-        let spared = matches!(mail, Mail::Restarted(_) | Mail::Detached { .. });
-        if spared || result.is_err() || self.options.on_stall == OnStall::Keep {
-            return result;
-        }
-        self.stalled = true;
-        Err(CrashReport { message: "the turn stalled".into(), place: STALLED.into() })
     }
 
     /// Carries out the effects of a turn that returned.
@@ -142,6 +149,14 @@ impl<B: Behaviour> Core<B> {
         let began = self.clock.micros();
         let Some(id) = self.table.id(index) else { return Next::Stop };
         self.report(id, kind(&mail), report);
+        #[cfg(feature = "simulation")]
+        if faults::has(Defect::ForgottenMailbox)
+            && let Some(awake) = self.table.get_mut(index).and_then(|slot| slot.awake.as_mut())
+        {
+            self.ledger.drop(Drop::Crash, awake.mailbox.drop_deliveries(B::class));
+        }
+        #[cfg(feature = "simulation")]
+        let retriable = retriable && !faults::has(Defect::DroppedRetry);
         // A message that stalled once is not given the chance to do so again.
         let stalled = std::mem::take(&mut self.stalled);
         let retriable = retriable && !stalled;
@@ -177,6 +192,8 @@ impl<B: Behaviour> Core<B> {
         if let Some(slot) = self.table.get_mut(index) {
             slot.generation += 1;
         }
+        #[cfg(feature = "simulation")]
+        let index = if faults::has(Defect::SharedBudget) { 0 } else { index };
         let verdict = self.budgets.entry(index).or_default().spend(self.now.ms(), &self.options.policy);
         if verdict == Verdict::Restart {
             self.stats.restarts.inc();
@@ -244,9 +261,6 @@ impl<B: Behaviour> Core<B> {
         }
     }
 }
-
-/// The place of a turn that did not panic but took too long, for counters and logs.
-const STALLED: &str = "stalled";
 
 /// The word for a mail in logs and the watchdog's reports.
 fn kind<B: Behaviour>(mail: &Mail<'_, B>) -> &'static str {

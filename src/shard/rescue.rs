@@ -13,6 +13,7 @@ use crate::{
         execute::Next,
         ledger::Drop,
         mailbox::Waiting,
+        network::Network,
     },
     supervision,
     websocket::Reader,
@@ -125,7 +126,7 @@ impl<B: Behaviour> std::ops::Drop for FramesInHand<B> {
     }
 }
 
-impl<B: Behaviour> Core<B> {
+impl<B: Behaviour, N: Network> Core<B, N> {
     /// After a panic that escaped every turn: nothing half done stays, whoever was being served is told and served on, and
     /// whoever may have something to do is queued.
     pub(super) fn recover(&mut self) {

@@ -95,7 +95,7 @@ impl<B: Behaviour> Shards<B> {
         for _ in &plan.arbiters {
             let (poller, waker) = Poller::new()?;
             pollers.push(poller);
-            inboxes.push(Arc::new(Inbox::new(waker)));
+            inboxes.push(Arc::new(Inbox::new(Some(waker))));
         }
         let peers: Arc<[_]> = inboxes.into();
         let mut handles = Vec::new();

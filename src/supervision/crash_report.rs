@@ -5,11 +5,13 @@
 
 use std::{any::Any, panic::Location};
 
+use serde::{Deserialize, Serialize};
+
 /// Longer messages are cut: they go into logs and tables.
 const LONGEST_MESSAGE: usize = 512;
 
 /// One panic.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message} at {place}")]
 pub struct CrashReport {
     /// The panic's text; may hold what the code that panicked put into it, so it is for operators, not for clients.
@@ -21,6 +23,12 @@ pub struct CrashReport {
 impl CrashReport {
     /// The place of a panic that passed no hook: the hook was not installed, or the panic was resumed by other code.
     pub const NOWHERE: &str = "unknown";
+
+    /// Of a turn that did not panic, but took so long that it counts as a crash.
+    #[must_use]
+    pub fn stalled() -> Self {
+        Self { message: "the turn stalled".into(), place: "stalled".into() }
+    }
 
     pub(super) fn new(message: &str, location: Option<&Location<'_>>) -> Self {
         let place = location.map_or_else(|| Self::NOWHERE.into(), place);

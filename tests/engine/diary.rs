@@ -19,10 +19,12 @@ use dormouse::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
-        Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, Post, Turn, Work,
+        Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Network, Payload, Post, Turn,
+        Work,
     },
     websocket::frame,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 /// Longer than any test.
@@ -32,7 +34,7 @@ pub(crate) struct Diary {
     record: Record,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Record {
     name: String,
     notes: Vec<String>,
@@ -43,6 +45,7 @@ pub(crate) struct Record {
     /// It cannot be unpacked any more.
     rotten: bool,
     /// Panics when the record that holds it is replaced: where no turn is under way and nothing catches it but the shard.
+    #[serde(skip)]
     bomb: Option<Rc<Bomb>>,
     /// What else of it panics when it is asked.
     defect: Option<String>,
@@ -79,18 +82,20 @@ impl Settings {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Ticket {
     key: String,
 }
 
 /// A message; `crashes`: so many turns that handle it panic.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Said {
     words: Words,
     crashes: Cell<u32>,
 }
 
 /// What becomes a [`Said`] on the shard's thread.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Words {
     pub(crate) class: Class,
     pub(crate) text: String,
@@ -326,6 +331,7 @@ impl Behaviour for Diary {
     type Settings = Settings;
     type Hub = Witness;
 
+    const NAME: &'static str = "diary";
     const LABELS: &'static [&'static str] = &["diary"];
 
     fn open(name: &String, _: Now) -> Record {
@@ -421,14 +427,14 @@ impl Behaviour for Diary {
 impl Hub<Diary> for Witness {
     type Letter = Letter;
 
-    fn ask(&mut self, _: ConnectionId, ask: Ask, _: &mut Post<'_, Diary>) {
+    fn ask(&mut self, _: ConnectionId, ask: Ask, _: &mut Post<'_, Diary, impl Network>) {
         match ask {
             Ask::Log(line) => self.seen.try_send(line).expect("the test looks at what it caused"),
             Ask::Panic => panic!("the hub was asked to panic"),
         }
     }
 
-    fn letter(&mut self, letter: Letter, post: &mut Post<'_, Diary>) {
+    fn letter(&mut self, letter: Letter, post: &mut Post<'_, Diary, impl Network>) {
         match letter {
             Letter::Tell(to, words) => {
                 for words in words {
@@ -447,15 +453,15 @@ impl Hub<Diary> for Witness {
         }
     }
 
-    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Diary>) {
+    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Diary, impl Network>) {
         self.seen.try_send("drained".to_owned()).expect("the test looks at what it caused");
     }
 
-    fn crashed(&mut self, _: &mut Post<'_, Diary>) {
+    fn crashed(&mut self, _: &mut Post<'_, Diary, impl Network>) {
         self.seen.try_send("hub crashed".to_owned()).expect("the test looks at what it caused");
     }
 
-    fn tick(&mut self, _: &mut Post<'_, Diary>) {}
+    fn tick(&mut self, _: &mut Post<'_, Diary, impl Network>) {}
 }
 
 /// Tells when a job is dropped.

@@ -71,7 +71,7 @@ impl Bench {
         Self {
             record: Record::new(Encoding::Json, now),
             settings: Arc::new(Settings::new(&config, "n1".to_owned())),
-            directory: Directory::new(&config.channels, 1),
+            directory: Directory::new(&config.channels, 1, 0),
             now,
             id: ConnectionId::new(0, 7, 3),
             generation: 1,
