@@ -161,11 +161,8 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
 }
 
 /// Actors that serve the whole node; each may use those started before it.
-const SYSTEM: SupervisorSpec = SupervisorSpec {
-    name: "system",
-    strategy: Strategy::RestForOne,
-    policy: Policy::new(3, Duration::from_secs(60)),
-};
+const SYSTEM: SupervisorSpec =
+    SupervisorSpec { name: "system", strategy: Strategy::RestForOne, policy: Policy::new(3, Duration::from_secs(60)) };
 
 /// A shard that spends its budget is broken in what a restart keeps: one more would not mend it.
 const SHARDS: SupervisorSpec =
@@ -242,7 +239,68 @@ mod block;
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::Read as _,
+        net::{TcpListener, TcpStream},
+    };
+
     use super::*;
+    use crate::{
+        channel::{HomeRequest, Letter, Origin, Purpose, Tag},
+        connection::Opening,
+        shard::{List, Sort},
+    };
+
+    /// Reads frames until one holds `wanted`; all that was read.
+    fn read_until(socket: &mut TcpStream, wanted: &str) -> String {
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains(wanted) {
+            let mut more = [0; 4096];
+            let count = socket.read(&mut more).expect("it comes in time");
+            assert!(count > 0, "the socket was closed: {}", String::from_utf8_lossy(&read));
+            read.extend_from_slice(&more[..count]);
+        }
+        String::from_utf8_lossy(&read).into_owned()
+    }
+
+    #[actix_rt::test]
+    async fn a_request_whose_hub_panics_is_answered_as_crashed_on_the_same_shard_and_across() {
+        supervision::install();
+        let mut config = Config::default();
+        config.shards.count = 2;
+        let (gateway, arbiters) = start(config).expect("starts");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+        client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let (server, _) = listener.accept().expect("accepts");
+        server.set_nonblocking(true).expect("nonblocking");
+        assert!(gateway.sockets.admit(usize::MAX));
+        let opening =
+            Opening { encoding: Some(Default::default()), token: Some("ann".to_owned()), subscribe: Vec::new() };
+        gateway.shards.adopt(server, Vec::new(), Vec::new(), opening).await.expect("a shard");
+        read_until(&mut client, r#""op":"ready""#);
+        let list = || List { sort: Sort::Idle, limit: 1 };
+        let listed = gateway.shards.ask_all(list).await.expect("the shards run");
+        let connection = listed.into_iter().flatten().next().expect("one connection").connection;
+        for home in [0, 1] {
+            // A home that is told of a shard there is not: the defect this test needs.
+            let channel =
+                (0..).map(|n| gateway.directory.intern(&format!("room:{n}"))).find(|known| known.home == home);
+            let channel = channel.expect("one of so many lives there");
+            let id = 70 + i64::from(home);
+            let origin = Origin::Connection(connection, Tag { socket: 0, purpose: Purpose::Request(Some(id)) });
+            let request = HomeRequest::Unsubscribe { user: "ann".into(), shard: u16::MAX };
+            let letter = Letter::Home { channel: Arc::clone(&channel), origin, request };
+            assert!(gateway.shards.write(home, letter).is_ok());
+            let read = read_until(&mut client, &format!(r#""id":{id}"#));
+            assert!(read.contains(r#""code":"crashed""#) && read.contains(r#""retry":"later""#), "{read}");
+            let described = gateway.ask_home(channel, HomeRequest::Describe).await;
+            assert!(described.is_ok(), "the hub goes on");
+        }
+        assert_eq!(gateway.children.list().iter().map(|child| child.restarts).sum::<u64>(), 0);
+        assert!(gateway.children.stop().await.is_empty());
+        assert!(join(arbiters, Duration::from_secs(60)), "every thread ends");
+    }
 
     #[actix_rt::test]
     async fn the_tree_in_the_readme_is_the_one_that_is_started() {

@@ -389,7 +389,9 @@ impl<B: Channeled> Hub<B> for ChannelHub {
 
     fn letter(&mut self, letter: Letter, post: &mut Post<'_, B, impl Network>) {
         self.under_way.owed = match &letter {
-            Letter::Home { origin: Origin::Connection(to, tag), .. } | Letter::Answer { to, tag, .. } => Some((*to, *tag)),
+            Letter::Home { origin: Origin::Connection(to, tag), .. } | Letter::Answer { to, tag, .. } => {
+                Some((*to, *tag))
+            }
             _ => None,
         };
         match letter {

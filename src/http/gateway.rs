@@ -112,7 +112,9 @@ impl Asked {
         match self.0.await {
             Ok(Answer::Failed(fault)) => Err(fault),
             Ok(answer) => Ok(answer),
-            Err(_) => Err(Fault::new(ErrorCode::Unavailable, "the channel's shard crashed over this, or the node is leaving")),
+            Err(_) => {
+                Err(Fault::new(ErrorCode::Unavailable, "the channel's shard crashed over this, or the node is leaving"))
+            }
         }
     }
 }

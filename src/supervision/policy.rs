@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn the_first_restart_is_immediate_and_the_wait_doubles_up_to_its_bound() {
         let backoff = Backoff { first: Duration::from_millis(10), most: Duration::from_millis(70) };
-        let delays: Vec<_> = [0, 1, 2, 3, 4, 5, 34, 35, usize::MAX].map(|nth| backoff.delay(nth, u32::MAX).as_millis()).into();
+        let delays: Vec<_> =
+            [0, 1, 2, 3, 4, 5, 34, 35, usize::MAX].map(|nth| backoff.delay(nth, u32::MAX).as_millis()).into();
         assert_eq!(delays, [0, 0, 10, 20, 40, 70, 70, 70, 70]);
         assert_eq!(Backoff::NONE.delay(9, u32::MAX), Duration::ZERO);
     }

@@ -40,11 +40,7 @@ use super::{
 /// Messages a mailbox holds until its actor sets a bound of its own; actix's default.
 const MAILBOX: usize = 16;
 
-pub(super) fn start_in<A>(
-    arbiter: &ArbiterHandle,
-    entry: Entry,
-    make: impl FnOnce() -> A + Send + 'static,
-) -> Addr<A>
+pub(super) fn start_in<A>(arbiter: &ArbiterHandle, entry: Entry, make: impl FnOnce() -> A + Send + 'static) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + actix::Supervised,
 {
@@ -214,7 +210,9 @@ where
             Verdict::Restart => {
                 let nth = self.budget.spent(now_ms, &policy);
                 let seed = || Box::new(StdRng::seed_from_u64(self.entry.seed()));
-                let wait = policy.backoff.delay(nth, if nth > 1 { self.jitter.get_or_insert_with(seed).next_u32() } else { 0 });
+                let wait = policy
+                    .backoff
+                    .delay(nth, if nth > 1 { self.jitter.get_or_insert_with(seed).next_u32() } else { 0 });
                 Some(wait)
             }
             Verdict::GiveUp => match self.entry.escalate() {

@@ -14,7 +14,10 @@ use dormouse::{
     clock::Clock,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{Act, Action, Census, ConnectionView, Fault, Inspect, Ledger, OnStall, Options, Plan, Shards, Sockets, TakeCensus, Target},
+    shard::{
+        Act, Action, Census, ConnectionView, Fault, Inspect, Ledger, OnStall, Options, Plan, Shards, Sockets,
+        TakeCensus, Target,
+    },
     supervision::{self, Children, Policy, Stall, Watchdog},
     telemetry::Metrics,
 };

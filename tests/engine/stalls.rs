@@ -87,3 +87,17 @@ async fn a_delivery_that_stalled_is_not_tried_again() {
     let ledger = engine.finish().await;
     assert_eq!((ledger.delivered, ledger.dropped(dormouse::shard::Drop::Crash)), (1, 1));
 }
+
+#[actix::test]
+async fn a_fault_that_stalls_ends_like_every_other_stall() {
+    let engine = engine(OnStall::Restart);
+    let (mut client, _bystander) = pair(&engine).await;
+    let hanging = async {
+        engine.settings.gate.wait();
+        assert_eq!(engine.stalled().await[0].kind, "fault");
+        engine.settings.gate.wait();
+    };
+    futures_util::future::join(engine.fault(client.id, "stall"), hanging).await;
+    assert!(matches!(client.hear(), crate::client::Heard::Text(text) if text.starts_with("restarted 2 after fault")));
+    engine.finish().await;
+}

@@ -161,7 +161,12 @@ pub(crate) async fn system(fault: Fault, spent: Spent, full: bool) -> Cell {
     Ok(cell)
 }
 
-async fn crash(root: &Children, address: &Addr<Part>, faults: &Faults, (fault, spent, full): (Fault, Spent, bool)) -> String {
+async fn crash(
+    root: &Children,
+    address: &Addr<Part>,
+    faults: &Faults,
+    (fault, spent, full): (Fault, Spent, bool),
+) -> String {
     // On the way to `started` and `restarting` leads a crash of its own; both count.
     let twice = matches!(fault, Fault::Started | Fault::Restarting);
     let wanted = spent.crashes();
@@ -179,7 +184,7 @@ async fn crash(root: &Children, address: &Addr<Part>, faults: &Faults, (fault, s
             child.state == ChildState::Ended || (child.restarts == restarts && child.state == ChildState::Running)
         };
         // A spent budget shows as an end; every other crash as one more restart.
-        if round == rounds && spent == Spent::Spent {
+        if round == rounds && spent == Spent::Beyond {
             until(root, "part", |child| child.state == ChildState::Ended).await;
         } else {
             until(root, "part", settled).await;
@@ -228,14 +233,14 @@ pub(crate) async fn watchdog(fault: Fault, spent: Spent, full: bool) -> Cell {
         Spent::First => 1,
         // All of them would wait for seconds; one cell does.
         Spent::Within => 4,
-        Spent::Spent => allowed + 1,
+        Spent::Beyond => allowed + 1,
     };
     for crash in 1..=u64::from(crashes) {
         assert!(root.crash(Watchdog::NAME));
         let back = |child: &Child| child.restarts == crash && child.state == ChildState::Running;
         until(&root, Watchdog::NAME, |child| back(child) || child.state == ChildState::Ended).await;
     }
-    if spent == Spent::Spent {
+    if spent == Spent::Beyond {
         assert_eq!(&*root.gave_up().await, Watchdog::NAME);
         arbiter.stop();
         arbiter.join().expect("its thread ends");

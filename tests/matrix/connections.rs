@@ -29,7 +29,7 @@ pub(crate) async fn observe(fault: Fault, spent: Spent, full: bool) -> Cell {
         _ => {}
     }
     // In its first turn the first crash must be the one too many.
-    let allowed = if (fault, spent) == (Fault::Started, Spent::Spent) { 0 } else { Spent::ALLOWED };
+    let allowed = if (fault, spent) == (Fault::Started, Spent::Beyond) { 0 } else { Spent::ALLOWED };
     let policy = Policy::new(allowed, Duration::from_secs(3_600));
     let turn_stall = if fault == Fault::Stall { STALL } else { Duration::from_secs(3_600) };
     let engine = Engine::with(1, Options { policy, turn_stall, mailbox: MAILBOX, ..options() });

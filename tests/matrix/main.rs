@@ -6,6 +6,8 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../readme/block.rs"]
+mod block;
 #[path = "../engine/client.rs"]
 #[expect(dead_code, reason = "the engine's own tests use more of it")]
 mod client;
@@ -15,8 +17,6 @@ mod diary;
 #[path = "../engine/engine.rs"]
 #[expect(dead_code, reason = "the engine's own tests use more of it")]
 mod engine;
-#[path = "../readme/block.rs"]
-mod block;
 
 mod actors;
 mod connections;
@@ -30,11 +30,11 @@ use std::fmt::Write as _;
 pub(crate) enum Spent {
     First,
     Within,
-    Spent,
+    Beyond,
 }
 
 impl Spent {
-    const ALL: [Self; 3] = [Self::First, Self::Within, Self::Spent];
+    const ALL: [Self; 3] = [Self::First, Self::Within, Self::Beyond];
 
     /// Restarts every child of this test has.
     pub(crate) const ALLOWED: u32 = 2;
@@ -44,7 +44,7 @@ impl Spent {
         match self {
             Self::First => 1,
             Self::Within => Self::ALLOWED,
-            Self::Spent => Self::ALLOWED + 1,
+            Self::Beyond => Self::ALLOWED + 1,
         }
     }
 }
@@ -127,7 +127,8 @@ async fn the_table_in_the_readme_is_what_happens() {
 }
 
 fn table(lines: &[Line]) -> String {
-    let mut table = String::from("| child | fault | first | within the budget | budget spent |\n|---|---|---|---|---|\n");
+    let mut table =
+        String::from("| child | fault | first | within the budget | budget spent |\n|---|---|---|---|---|\n");
     let mut missing = String::from("\nCells that cannot exist:\n\n");
     for Line { kind, fault, cells } in lines {
         if let Some(reason) = cells.iter().all(Result::is_err).then(|| cells[0].as_ref().err()).flatten() {

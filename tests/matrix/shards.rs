@@ -40,7 +40,7 @@ async fn crash(fault: Fault, spent: Spent, full: bool) -> String {
     let crashes = match spent {
         Spent::First => 1,
         Spent::Within => Policy::shard().max_restarts,
-        Spent::Spent => Policy::shard().max_restarts + 1,
+        Spent::Beyond => Policy::shard().max_restarts + 1,
     };
     for crash in 1..=u64::from(crashes) {
         if full && crash == u64::from(crashes) {
@@ -71,7 +71,7 @@ async fn crash(fault: Fault, spent: Spent, full: bool) -> String {
     bystander.say("read");
     bystander.hears(["notes [] generation 1"]);
     let child = engine.children.get(&name).expect("listed");
-    if spent == Spent::Spent {
+    if spent == Spent::Beyond {
         assert!(matches!(child.last_exit, Some(Exit::GaveUp(_))), "{child:?}");
         assert_eq!(*engine.children.gave_up().await, *name);
         assert!(engine.shards.ask(shard, CrashShard).await.is_err(), "its address is closed");

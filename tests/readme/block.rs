@@ -18,5 +18,9 @@ pub(crate) fn check(name: &str, text: &str) {
     for (today, written) in text.lines().zip(block.lines()) {
         assert_eq!(today, written, "README.md, {name}: DORMOUSE_WRITE_README=1 writes what is true today");
     }
-    assert_eq!(text.lines().count(), block.lines().count(), "README.md, {name}: DORMOUSE_WRITE_README=1 writes it anew");
+    assert_eq!(
+        text.lines().count(),
+        block.lines().count(),
+        "README.md, {name}: DORMOUSE_WRITE_README=1 writes it anew"
+    );
 }
