@@ -8,7 +8,9 @@ use crate::{
     clock::Now,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{Behaviour, Class, Description, Hub, Life, Mail, Network, Payload, Post, Turn},
+    shard::{
+        self, Behaviour, Class, Description, Hub, Life, Mail, Network, Payload, Post, ReplayError, Replayed, Turn,
+    },
 };
 
 /// Nothing is remembered between turns.
@@ -113,6 +115,15 @@ impl Behaviour for Echo {
     fn describe((): &()) -> Description {
         Description::default()
     }
+}
+
+/// Plays the turn of a crash file.
+///
+/// # Errors
+/// It is no crash file of this behaviour: what is wrong, and where.
+pub fn replay(json: &str) -> Result<Replayed, ReplayError> {
+    // No turn reads how large a message may be.
+    shard::replay::<Echo>(json, |_| Ok(EchoSettings { max_message_bytes: 0 }))
 }
 
 impl Hub<Echo> for NoHub {

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix_rt::{Arbiter, System};
+use actix_rt::{Arbiter, ArbiterHandle, System};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,12 +14,15 @@ use crate::{
     channel::{ChannelHub, Directory},
     clock::Clock,
     config::Config,
-    connection::{ConnectionActor, Settings},
-    echo::{EchoSettings, NoHub},
+    connection::{self, ConnectionActor, Settings},
+    echo::{self, Echo, EchoSettings, NoHub},
     http::{self, Gateway},
     id::ConnectionId,
-    shard::{self, Shards, Sockets},
-    supervision::{self, Children, Part, Policy, Strategy, SupervisorSpec, Watchdog},
+    shard::{self, Behaviour as _, ReplayError, Replayed, Shards, Sockets},
+    supervision::{
+        self, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Part, Policy, Strategy, SupervisorSpec,
+        Watchdog,
+    },
     telemetry::{self, Metrics},
 };
 
@@ -85,6 +88,30 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     }
 }
 
+/// Plays the turn of a crash file, whosever it was.
+///
+/// # Errors
+/// It is no crash file: what is wrong, and where.
+pub fn replay(crash_file: &str) -> Result<Replayed, ReplayError> {
+    match behaviour_of(&CrashFile::read(crash_file)?)? {
+        "echo" => echo::replay(crash_file),
+        _ => connection::replay(crash_file),
+    }
+}
+
+/// The module whose behaviour's turn a crash file holds.
+///
+/// # Errors
+/// There is none of that name.
+pub fn behaviour_of(file: &CrashFile) -> Result<&'static str, ReplayError> {
+    let found = shard::evidence(file)?.behaviour;
+    match &*found {
+        ConnectionActor::NAME => Ok("connection"),
+        Echo::NAME => Ok("echo"),
+        _ => Err(ReplayError::Behaviour { found, known: "\"gateway\" and \"echo\"" }),
+    }
+}
+
 /// Ends the shards' threads; `false` when that takes longer than `patience`. A thread that is stuck ends with the process.
 fn join(arbiters: Vec<Arbiter>, patience: Duration) -> bool {
     let (ended, all_ended) = std::sync::mpsc::sync_channel(1);
@@ -113,7 +140,8 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     getrandom::fill(&mut seed)?;
     let children = Children::new(clock, u64::from_le_bytes(seed));
     let system = children.branch(SYSTEM);
-    let watcher = Arbiter::new();
+    let (watcher, scribe) = (Arbiter::new(), Arbiter::new());
+    let crashes = crashes(&config, clock, &metrics, &system, &scribe.handle());
     let watchdog =
         Watchdog::start(&system, &watcher.handle(), clock, config.limits.turn_warn, config.limits.turn_stall);
     let node = node_name()?;
@@ -133,6 +161,7 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
         sockets: Arc::clone(&sockets),
         children: children.branch(supervisor),
         watchdog: watchdog.clone(),
+        crashes: crashes.clone(),
     };
     let hub = {
         let (directory, metrics) = (Arc::clone(&directory), metrics.clone());
@@ -155,9 +184,20 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
             Shards::start(plan("echo", Vec::new(), ECHO), Arc::new(settings), |_| NoHub)
         })
         .transpose()?;
-    let gateway =
-        Gateway::new(http::Plan { config, node, clock, shards, echo, directory, metrics, sockets, children, watchdog });
-    Ok((Arc::new(gateway), std::iter::once(watcher).chain(arbiters).collect()))
+    let gateway = Gateway::new(http::Plan {
+        config,
+        node,
+        clock,
+        shards,
+        echo,
+        directory,
+        metrics,
+        sockets,
+        children,
+        watchdog,
+        crashes,
+    });
+    Ok((Arc::new(gateway), [watcher, scribe].into_iter().chain(arbiters).collect()))
 }
 
 /// Actors that serve the whole node; each may use those started before it.
@@ -180,6 +220,20 @@ fn parts(config: &Config) -> Vec<Part> {
         part("channel hub", "goes on at once; whom the panic left without an answer is told `crashed`"),
         part("presence, sweeper", "part of the shard's tick, restart with it"),
     ]
+}
+
+/// Counts crashes and, unless that is off, has files written of them by an actor on a thread of its own: disks are slow.
+fn crashes(config: &Config, clock: Clock, metrics: &Metrics, children: &Children, arbiter: &ArbiterHandle) -> Crashes {
+    let most = config.supervision.crash_files;
+    if most == 0 {
+        return Crashes::default();
+    }
+    let result = |result| metrics.crash_files.with_label_values(&[result]);
+    let counters = Counters { written: result("written"), skipped: result("skipped"), failed: result("failed") };
+    let path = config.store.path.join(&config.supervision.crash_dir);
+    let folder = Folder { path, most, payloads: config.supervision.crash_payloads };
+    let outbox = CrashFiles::start(arbiter, children, folder, counters);
+    Crashes::with_files(clock, outbox, most)
 }
 
 /// A fresh opaque name: two lives of one server are two nodes.

@@ -1,8 +1,9 @@
 //! The command line (CONTRACT §3): parses arguments, runs one command, turns its outcome into text and an exit code.
 //!
 //! Exit codes: 0 done; 1 it failed, with one sentence on stderr; 2 the arguments or the configuration are wrong, with the
-//! place of each mistake. Commands return what to print: only this file writes to stdout. Called by `main`; calls the node
-//! for `serve`, the HTTP API of a running server for `publish`, `connections`, `inspect`, `kill` and `chaos`.
+//! place of each mistake; others where a command's help says so. Commands return what to print: only this file writes to
+//! stdout. Called by `main`; calls the node for `serve` and `replay`, the HTTP API of a running server for `publish`,
+//! `connections`, `inspect`, `kill` and `chaos`.
 
 mod api;
 mod chaos;
@@ -11,6 +12,7 @@ mod connections;
 mod inspect;
 mod kill;
 mod publish;
+mod replay;
 mod serve;
 mod settings;
 mod table;
@@ -55,6 +57,7 @@ enum Command {
     Inspect(inspect::Args),
     Kill(kill::Args),
     Chaos(chaos::Args),
+    Replay(replay::Args),
 }
 
 /// Runs the command that the arguments name (the first is the program itself), and says how it went.
@@ -76,6 +79,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Kill(args) => kill::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Replay(args) => replay::run(&args),
     };
     match outcome.and_then(|answer| answer.print().map(|()| answer.code).map_err(Failure::from)) {
         Ok(code) => ExitCode::from(code),

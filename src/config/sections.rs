@@ -144,6 +144,12 @@ pub struct Supervision {
     pub within: Duration,
     /// What becomes of a connection whose turn took longer than [`Limits::turn_stall`].
     pub on_stall: OnStall,
+    /// Crashes kept as files; the oldest go, 0 keeps none.
+    pub crash_files: usize,
+    /// Their directory, below [`Store::path`] unless it is absolute.
+    pub crash_dir: PathBuf,
+    /// Whether they show what people wrote.
+    pub crash_payloads: bool,
 }
 
 /// `supervision.on_stall`
@@ -161,7 +167,14 @@ pub enum OnStall {
 
 impl Default for Supervision {
     fn default() -> Self {
-        Self { max_restarts: 5, within: Duration::from_secs(10), on_stall: OnStall::default() }
+        Self {
+            max_restarts: 5,
+            within: Duration::from_secs(10),
+            on_stall: OnStall::default(),
+            crash_files: 100,
+            crash_dir: PathBuf::from("crashes"),
+            crash_payloads: false,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         delivery, frame, identify,
         lifecycle::{self, Restart},
         record::{Phase, Record},
-        secret,
+        redact, secret,
         settings::Settings,
     },
     id::SessionSecret,
@@ -20,7 +20,9 @@ use crate::{
         encoding::Encoding,
         request::{Cursor, Status},
     },
-    shard::{Behaviour, Cause, Class, Description, Fault, JobFailure, Life, Mail, Payload, Turn, label_index},
+    shard::{
+        Behaviour, Cause, Class, Description, Evidence, Fault, JobFailure, Life, Mail, Payload, Turn, label_index,
+    },
     token::Claims,
 };
 
@@ -35,7 +37,6 @@ pub struct Opening {
     /// The encoding agreed on; `None`: only unknown sub-protocols were offered.
     pub encoding: Option<Encoding>,
     /// `?token=` or `Authorization: Bearer`.
-    #[serde(serialize_with = "secret::token")]
     pub token: Option<String>,
     /// `?subscribe=`.
     pub subscribe: Vec<String>,
@@ -227,6 +228,10 @@ impl Behaviour for ConnectionActor {
 
     fn heap_bytes(record: &Record) -> usize {
         record.heap_bytes()
+    }
+
+    fn redact(evidence: &mut Evidence, settings: &Settings, payloads: bool) {
+        redact::evidence(evidence, settings, payloads);
     }
 
     fn describe(record: &Record) -> Description {

@@ -7,8 +7,11 @@ mod delivery;
 mod frame;
 mod identify;
 mod lifecycle;
+mod mask;
 mod rate;
 mod record;
+mod redact;
+mod replay;
 mod request;
 mod secret;
 mod settings;
@@ -17,4 +20,5 @@ mod tests;
 
 pub use actor::{ConnectionActor, Opening, Ticket};
 pub use record::Record;
+pub use replay::replay;
 pub use settings::Settings;

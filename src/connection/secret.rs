@@ -38,16 +38,6 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Shown::deserialize(deserializer).map(SessionSecret::from)
 }
 
-/// A token, as filler of its length.
-pub(crate) fn token<S: Serializer>(token: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    token.as_ref().map(|token| filler(token)).serialize(serializer)
-}
-
-/// A JWT keeps its dots, as its shape.
-pub(crate) fn filler(token: &str) -> String {
-    token.bytes().map(|byte| if byte == b'.' { '.' } else { 'x' }).collect()
-}
-
 /// The same for a secret that may be missing.
 pub(crate) mod option {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

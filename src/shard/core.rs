@@ -31,7 +31,7 @@ use crate::{
         transfer::Letter,
         turn::Turn,
     },
-    supervision::{self, Beat, Budget},
+    supervision::{self, Beat, Budget, Crashes, Fingerprints},
     websocket::Reader,
 };
 
@@ -60,6 +60,7 @@ pub(super) struct Core<B: Behaviour, N: Network = Poller> {
     pub(super) budgets: HashMap<u32, Budget>,
     pub(super) ledger: Ledger,
     pub(super) stats: Stats,
+    pub(super) crashes: Crashes,
     pub(super) sockets: Arc<Sockets>,
     pub(super) scratch: Vec<u8>,
     pub(super) sweeper: Sweeper,
@@ -89,6 +90,7 @@ pub(super) struct Parts<B: Behaviour, N: Network = Poller> {
     pub(super) peers: Inboxes<Letter<B, N>>,
     pub(super) hub: B::Hub,
     pub(super) stats: Stats,
+    pub(super) crashes: Crashes,
     pub(super) sockets: Arc<Sockets>,
     pub(super) beat: Arc<Beat>,
     pub(super) seed: [u8; 32],
@@ -141,6 +143,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             peers: parts.peers,
             hub: parts.hub,
             stats: parts.stats,
+            crashes: parts.crashes,
             sockets: parts.sockets,
             beat: parts.beat,
         }
@@ -238,7 +241,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     fn with_hub(&mut self, work: impl FnOnce(&mut B::Hub, &mut Post<'_, B, N>)) {
         if let Err(report) = supervision::catch(|| work(&mut self.hub, &mut post!(self))) {
             let place = &*report.place;
-            if self.stats.crash(place) {
+            let listed = self.crashes.record(&report, "hub", None, self.now.unix_ms);
+            if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
                 tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.message, "hub crashed, going on");
             }
             if let Err(report) = supervision::catch(|| self.hub.crashed(&mut post!(self))) {

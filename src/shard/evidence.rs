@@ -16,7 +16,7 @@ use crate::{
         behaviour::{Behaviour, Cause, Crash, Fault, JobFailure, Mail, Payload},
         turn::{Seed, Turn},
     },
-    supervision::{self, CrashReport},
+    supervision::{self, CrashReport, Draft, Trace},
 };
 
 /// One turn.
@@ -54,12 +54,55 @@ pub struct RestoreError {
     pub error: serde_json::Error,
 }
 
+/// What the shard keeps of a turn that panicked, as little work as possible: two texts.
+pub(super) struct Written {
+    pub(super) now: Now,
+    pub(super) connection: ConnectionId,
+    pub(super) generation: u32,
+    pub(super) read_before: bool,
+    pub(super) seed: Option<Seed>,
+    pub(super) record: Vec<u8>,
+    pub(super) mail: Vec<u8>,
+}
+
+impl Written {
+    /// The draft of a file; the rest of the work is done by whoever writes it.
+    pub(super) fn draft<B: Behaviour>(
+        self,
+        kind: &'static str,
+        (report, trace): (CrashReport, Trace),
+        settings: Arc<B::Settings>,
+    ) -> Draft {
+        let (at, connection) = (self.now.unix_ms, self.connection);
+        let turn = move |report: &mut CrashReport, payloads: bool| {
+            let mut evidence = Evidence {
+                behaviour: B::NAME.to_owned(),
+                now: self.now,
+                connection,
+                generation: self.generation,
+                read_before: self.read_before,
+                seed: self.seed,
+                settings: Value::Null,
+                record: serde_json::from_slice(&self.record)?,
+                mail: serde_json::from_slice(&self.mail)?,
+            };
+            let before = evidence.texts();
+            B::redact(&mut evidence, &settings, payloads);
+            report.message = unsaid(&report.message, &before, &evidence.texts()).into();
+            serde_json::to_value(evidence)
+        };
+        Draft { at, connection, kind, report, trace, turn: Box::new(turn) }
+    }
+}
+
 impl Evidence {
     /// Runs the turn again, under the same catch as a shard; the panic, if there is one. Effects come to nothing.
     ///
     /// # Errors
     /// Record or mail are not those of this behaviour.
     pub fn replay<B: Behaviour>(&self, settings: Arc<B::Settings>) -> Result<Option<CrashReport>, RestoreError> {
+        // Without it a panic has no place.
+        supervision::install();
         let record: B::Record = restore("record", &self.record)?;
         let mail: OwnedMail<B> = restore("mail", &self.mail)?;
         let mut turn = Turn::<B>::new(settings, Seed::default());
@@ -71,6 +114,14 @@ impl Evidence {
         let lost = mail.lost().map(|lost| lost.borrow(None));
         let mail = mail.borrow(lost.as_ref());
         Ok(supervision::catch(|| play(record, mail, &mut turn)).err())
+    }
+
+    /// All texts of record and mail, also those within frames.
+    fn texts(&self) -> String {
+        let mut texts = String::new();
+        gather(&self.record, &mut texts);
+        gather(&self.mail, &mut texts);
+        texts
     }
 
     /// Hides every text of record and mail, keys excepted.
@@ -197,6 +248,54 @@ pub fn filler(text: &str) -> String {
         _ => '🐭',
     };
     text.chars().map(letter).collect()
+}
+
+/// What a panic said, without the words that `before` holds and `after`, which is to be shown, does not.
+fn unsaid(message: &str, before: &str, after: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut said = String::with_capacity(message.len());
+    let mut rest = message;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        let (word, other) = rest.split_at(end);
+        let secret = !word.is_empty() && before.contains(word) && !after.contains(word);
+        said.push_str(&if secret { filler(word) } else { word.to_owned() });
+        let next = other.find(is_word).unwrap_or(other.len());
+        said.push_str(&other[..next]);
+        rest = &other[next..];
+    }
+    said
+}
+
+/// Adds every text and key of a value, with what frames hold in escapes or MessagePack.
+fn gather(value: &Value, texts: &mut String) {
+    match value {
+        Value::String(text) => {
+            texts.push_str(text);
+            texts.push(' ');
+            if let Ok(inner @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
+                gather(&inner, texts);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| gather(item, texts)),
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                texts.push_str(key);
+                texts.push(' ');
+                match field {
+                    Value::String(bytes) if key == "binary" => {
+                        texts.push_str(&String::from_utf8_lossy(&STANDARD.decode(bytes).unwrap_or_default()));
+                    }
+                    _ => gather(field, texts),
+                }
+            }
+        }
+        Value::Number(number) => {
+            texts.push_str(&number.to_string());
+            texts.push(' ');
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
 }
 
 fn hide(value: &mut Value) {

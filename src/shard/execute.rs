@@ -1,6 +1,8 @@
 //! How a turn runs: on a copy of the record, under a catch; then record and effects are committed together, or the crash
 //! is told to the next generation of the actor.
 
+use std::sync::Arc;
+
 #[cfg(feature = "simulation")]
 use crate::shard::faults::{self, Defect};
 use crate::{
@@ -10,12 +12,12 @@ use crate::{
         OnStall,
         behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail},
         core::Core,
-        evidence::play,
+        evidence::{Written, play},
         ledger::Drop,
         network::Network,
         turn::Effects,
     },
-    supervision::{self, CrashReport, Verdict},
+    supervision::{self, Caught, CrashReport, Fingerprints, Trace, Verdict},
 };
 
 /// What a service loop does next.
@@ -64,7 +66,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.turn.begin(self.now, id, slot.generation);
         self.beat.begin(began, id.to_bits(), kind(&mail));
         let turn = &mut self.turn;
-        let result = supervision::catch(|| {
+        let result = supervision::catch_traced(|| {
             #[cfg(feature = "simulation")]
             faults::turn(id, faults::Moment::Begin);
             let record = play(record.clone(), mail, turn);
@@ -85,7 +87,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let result = match result {
             Ok(_) if too_late && !matches!(mail, Mail::Restarted(_) | Mail::Detached { .. }) => {
                 self.stalled = true;
-                Err(CrashReport::stalled())
+                Err(Caught { report: CrashReport::stalled(), trace: None })
             }
             result => result,
         };
@@ -98,7 +100,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 slot.record = Some(record);
                 Ok(())
             }
-            Err(report) => {
+            Err(Caught { report, trace }) => {
+                if let Some(trace) = trace {
+                    self.keep_evidence(index, mail, (report.clone(), *trace));
+                }
                 #[cfg(feature = "simulation")]
                 faults::crashed(id, kind(&mail), began);
                 #[cfg(feature = "simulation")]
@@ -109,6 +114,28 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 Err(report)
             }
         }
+    }
+
+    /// Has a file written of the turn that has just panicked: its record is still the one before.
+    fn keep_evidence(&self, index: u32, mail: Mail<'_, B>, crash: (CrashReport, Trace)) {
+        let Some(slot) = self.table.get(index) else { return };
+        let (Some(record), Some(connection)) = (&slot.record, self.table.id(index)) else { return };
+        // Writing down what a turn was given is code of the behaviour too.
+        let written = supervision::catch(|| Some((serde_json::to_vec(record).ok()?, serde_json::to_vec(&mail).ok()?)));
+        let Ok(Some((record, mail_json))) = written else {
+            tracing::warn!(%connection, "a crashed turn cannot be written down");
+            return;
+        };
+        let written = Written {
+            now: self.now,
+            connection,
+            generation: slot.generation,
+            read_before: self.turn.was_read_before(),
+            seed: self.turn.seed(),
+            record,
+            mail: mail_json,
+        };
+        self.crashes.file(written.draft::<B>(kind(&mail), crash, Arc::clone(&self.settings)));
     }
 
     /// Carries out the effects of a turn that returned.
@@ -214,7 +241,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 
     pub(super) fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
         let place = &*report.place;
-        if self.stats.crash(place) {
+        let listed = self.crashes.record(report, kind, Some(connection), self.now.unix_ms);
+        if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
             tracing::warn!(%connection, kind, place, panic = %report.message, "actor crashed, restarting");
         } else {
             tracing::debug!(%connection, kind, place, "actor crashed, restarting");
@@ -224,7 +252,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     /// Something of a behaviour that must not panic did; its shard goes on without the answer.
     pub(super) fn defective(&mut self, what: &'static str, report: &CrashReport) {
         let place = &*report.place;
-        if self.stats.crash(place) {
+        let listed = self.crashes.record(report, what, None, self.now.unix_ms);
+        if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
             tracing::error!(shard = self.shard, what, place, panic = %report.message, "a behaviour is defective, going on");
         }
     }

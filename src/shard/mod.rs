@@ -22,6 +22,7 @@ mod network;
 mod output;
 mod poller;
 mod post;
+mod replay;
 mod rescue;
 mod run_queue;
 mod shards;
@@ -52,6 +53,7 @@ pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
 pub use network::Network;
 pub use post::Post;
+pub use replay::{Outcome, ReplayError, Replayed, evidence, replay};
 pub use shards::{Plan, Shards, ShardsGone};
 #[cfg(feature = "simulation")]
 pub use simulation::{Setup, Simulation, Traces};

@@ -32,7 +32,7 @@ use crate::{
         stats::Stats,
         transfer::Letter,
     },
-    supervision::{ChildSpec, Children, Part, Policy, Restart, Watchdog},
+    supervision::{self, ChildSpec, Children, Crashes, Part, Policy, Restart, Watchdog},
     telemetry::Metrics,
 };
 
@@ -56,6 +56,8 @@ pub struct Plan {
     pub children: Children,
     /// Looks at every shard's turns.
     pub watchdog: Watchdog,
+    /// Where crashes are counted and written down.
+    pub crashes: Crashes,
 }
 
 /// The shards no longer run: the node is ending.
@@ -110,9 +112,12 @@ impl<B: Behaviour> Shards<B> {
             let (options, settings, metrics) = (plan.options.clone(), Arc::clone(&settings), plan.metrics.clone());
             let (clock, sockets, peers_of) = (plan.clock, Arc::clone(&plan.sockets), Arc::clone(&peers));
             let (hub, inbox) = (hub.clone(), Arc::clone(&peers[number]));
+            let crashes = plan.crashes.clone();
             let make = move || {
+                supervision::trace_for(&crashes);
                 let parts = Parts {
                     stats: Stats::new::<B>(shard, &metrics),
+                    crashes,
                     hub: hub(shard),
                     options,
                     settings,

@@ -28,7 +28,7 @@ use crate::{
         transfer::Letter,
         wires::{Peer, Wires},
     },
-    supervision::{self, Beat, CrashReport},
+    supervision::{self, Beat, CrashReport, Crashes},
     telemetry::Metrics,
 };
 
@@ -99,6 +99,7 @@ impl<B: Behaviour> Simulation<B> {
                 peers: Arc::clone(&peers),
                 hub: hub(shard),
                 stats: Stats::new::<B>(shard, &metrics),
+                crashes: Crashes::default(),
                 sockets: Arc::clone(&sockets),
                 beat: Arc::new(Beat::default()),
                 seed: bytes,

@@ -15,6 +15,7 @@ mod interrupted;
 mod jobs;
 mod ledger;
 mod mailboxes;
+mod replays;
 mod restarts;
 mod sockets;
 mod stalls;

@@ -5,6 +5,7 @@ mod deliveries;
 mod frames;
 mod identify;
 mod life;
+mod replays;
 mod requests;
 mod restarts;
 mod resume;

@@ -10,7 +10,7 @@ use crate::{
     },
     protocol::frame::VERSION,
     shard::{Census, Ledger},
-    supervision::{Branch, Child, Stall},
+    supervision::{Branch, Child, CrashLine, Stall},
 };
 
 /// The answer.
@@ -31,6 +31,8 @@ pub(crate) struct Node {
     actors: Vec<Child>,
     /// Who restarts them when one has spent its budget.
     supervisors: Vec<Branch>,
+    /// What has crashed, by place and by what was being handled; most frequent first.
+    crashes: Vec<CrashLine>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +77,7 @@ pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
         stalled: gateway.watchdog.stalled_now(),
         actors: gateway.children.list(),
         supervisors: gateway.children.branches(),
+        crashes: gateway.crashes.list(),
     }))
 }
 
