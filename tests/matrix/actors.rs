@@ -195,13 +195,18 @@ async fn crash(
     if child.state == ChildState::Ended {
         assert!(matches!(child.last_exit, Some(Exit::GaveUp(_))), "{child:?}");
         assert!(!address.connected());
-        assert!(answers.iter().all(|answer| *answer == Err(MailboxError::Closed)), "who waits is freed");
+        // A future runs behind the messages that are there already: those are answered before it panics.
+        let freed = |answer: &Result<_, _>| *answer == Err(MailboxError::Closed) || fault == Fault::Spawned;
+        assert!(answers.iter().all(freed), "who waits is freed");
         assert_eq!(&*root.gave_up().await, "part");
         return "gives up, its supervisor too: address closed, who waits is freed, the node leaves".to_owned();
     }
     if full {
+        assert!(answers.iter().all(Result::is_ok), "each is answered once: {answers:?}");
         let kept = answers.last().expect("four").as_ref().expect("answered");
-        assert_eq!(kept[kept.len() - 4..], [2, 3, 4, 5], "in their order");
+        // Where a future panics between two of them, the later ones meet the new state.
+        let in_order = kept.ends_with(&[2, 3, 4, 5]) || (fault == Fault::Spawned && [2, 3, 4, 5].ends_with(kept));
+        assert!(in_order, "{kept:?}");
     }
     let last = address.send(Remember(9)).await.expect("the address answers");
     // The future that panics runs after what was queued before it.
