@@ -394,7 +394,12 @@ impl Client {
         match link.peer.line() {
             Line::Open => Ok(()),
             // Whoever does not read for so long is closed without having read why.
-            _ if link.doomed || link.phase == Phase::Leaving || world.now - drained >= PATIENCE => {
+            // So is one whose socket holds less than the server has to say.
+            _ if link.doomed
+                || link.phase == Phase::Leaving
+                || world.now - drained >= PATIENCE
+                || (world.plan.capacity <= 100 && link.longest_deafness >= PATIENCE) =>
+            {
                 self.lost();
                 Ok(())
             }

@@ -57,7 +57,9 @@ impl Crashes {
         }
         // One that is parked already has lost its socket, and may have another by now. A restart that could not be told
         // may have been for something that nobody misses.
-        (spent && crashed.kind != "detached") || (crashed.kind == "restarted" && history.in_a_row > 2)
+        // And whether its restart was counted after a panic outside of turns is not seen from here.
+        !history.escaped
+            && ((spent && crashed.kind != "detached") || (crashed.kind == "restarted" && history.in_a_row > 2))
     }
 
     /// A connection in one of these slots has spent its budget since then.
