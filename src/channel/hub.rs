@@ -12,9 +12,11 @@ use compact_str::CompactString;
 use crate::{
     channel::{
         directory::{Channel, Directory},
-        home::{Event, Gap, Since},
+        home::{CatchUp, Event, Gap, Since},
         homes::{Homes, Outgoing, unused},
-        message::{Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Spread, Tag, Whisper},
+        message::{
+            Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Purpose, Spread, Subscriber, Tag, Whisper,
+        },
         overflow::Overflows,
         seat::Seat,
     },
@@ -197,33 +199,68 @@ impl ChannelHub {
     ) where
         B: Channeled,
     {
-        let Answer::Subscribed { mut catch_up, roster, subscriber } = answer else {
+        let notice = Notice::Answer { channel, tag, answer };
+        let awaited = post.awaits(to, &notice);
+        let Notice::Answer { channel, answer: Answer::Subscribed { mut catch_up, roster, subscriber }, .. } = notice
+        else {
             self.under_way.owed = None;
-            post.tell(to, Notice::Answer { channel, tag, answer });
-            return;
-        };
-        if !post.is_live(to) {
-            // Gone while it asked: give the place back, unless it is the one that its farewell has given back.
-            if !subscriber.inherits {
-                self.give_up_place(channel, subscriber.user, post);
+            if awaited {
+                post.tell(to, notice);
             }
             return;
+        };
+        if !awaited {
+            self.under_way.owed = None;
+            return self.arrive_late(channel, to, tag, &catch_up, subscriber, post);
         }
         let seat = self.seats.entry(Arc::clone(&channel)).or_insert_with(|| Seat::new(catch_up.epoch, catch_up.head));
         (seat.epoch, seat.head) = (catch_up.epoch, catch_up.head);
         seat.add(to.index(), subscriber.watches);
-        if subscriber.replaces {
+        if subscriber.replaces || !subscriber.inherits {
             self.withdraw(&channel, to, post);
         }
         let (gap, missed) = (catch_up.gap, std::mem::take(&mut catch_up.missed));
         let answer = Answer::Subscribed { catch_up, roster, subscriber };
         self.under_way.owed = None;
         post.tell(to, Notice::Answer { channel: Arc::clone(&channel), tag, answer });
+        // Left only where the replay does not replace what was waiting: then that is told first.
+        if let Some(gap) = self.overflows.take_of(to.index(), &channel) {
+            post.tell(to, Notice::Gap { channel: Arc::clone(&channel), gap });
+        }
         if let Some(gap) = gap {
             post.tell(to, Notice::Gap { channel, gap });
         }
         for event in missed {
             post.tell(to, Notice::Event(Rc::new(event)));
+        }
+    }
+
+    /// A subscription is answered whose socket, or record, has gone while it was asked for: nobody has been told of it, so
+    /// it is none.
+    fn arrive_late<B>(
+        &mut self,
+        channel: Arc<Channel>,
+        to: ConnectionId,
+        tag: Tag,
+        catch_up: &CatchUp,
+        subscriber: Subscriber,
+        post: &mut Post<'_, B, impl Network>,
+    ) where
+        B: Channeled,
+    {
+        if !subscriber.inherits {
+            // One that inherits has its place by the record, whose farewell gives it back.
+            return self.give_up_place(channel, subscriber.user, post);
+        }
+        if tag.purpose == Purpose::Welcome && post.is_live(to) {
+            // Resumed and lost again: still paused, from where this replay would have begun.
+            let missed = catch_up.missed.first().map(|event| event.offset);
+            let first = catch_up.gap.map(|gap| gap.from).or(missed).unwrap_or(catch_up.head + 1);
+            let since = Since::Parked { epoch: catch_up.epoch, offset: first.saturating_sub(1), undelivered: 0 };
+            let paused = self.paused.entry(to).or_default();
+            if paused.iter().all(|(known, _)| *known != channel) {
+                paused.push((channel, since));
+            }
         }
     }
 
@@ -313,7 +350,9 @@ impl ChannelHub {
                 // What did not reach the client is among the channel's newest.
                 let refused = untold.iter().find(|(of, _)| *of == channel).map_or(0, |(_, gap)| offset + 1 - gap.from);
                 let since = Since::Parked { epoch, offset, undelivered: undelivered + refused };
-                self.paused.entry(from).or_default().push((channel, since));
+                let paused = self.paused.entry(from).or_default();
+                paused.retain(|(known, _)| *known != channel);
+                paused.push((channel, since));
             }
         }
     }

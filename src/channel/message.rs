@@ -217,6 +217,8 @@ pub struct Tag {
 pub enum Purpose {
     /// A request of the client, perhaps without an id.
     Request(Option<RequestId>),
+    /// A subscription the client asked for: its further requests are held until the answer.
+    Subscription(Option<RequestId>),
     /// A subscription that `ready` will list.
     Welcome,
 }

@@ -31,6 +31,13 @@ impl Overflows {
             && self.open.get(&index).is_some_and(|gaps| gaps.iter().any(|(known, _)| known == channel))
     }
 
+    /// The gap of one channel, to be told before what is queued beyond the mailbox's bound.
+    pub(super) fn take_of(&mut self, index: u32, channel: &Arc<Channel>) -> Option<Gap> {
+        let gaps = self.open.get_mut(&index)?;
+        let at = gaps.iter().position(|(known, _)| known == channel)?;
+        Some(gaps.swap_remove(at).1)
+    }
+
     /// The client no longer wants to know about this channel.
     pub(super) fn forget(&mut self, index: u32, channel: &Arc<Channel>) {
         if let Some(gaps) = self.open.get_mut(&index) {

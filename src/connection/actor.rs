@@ -8,10 +8,11 @@ use crate::{
     channel::{Ask, ChannelHub, Event, Gap, Notice, Whisper},
     clock::Now,
     connection::{
-        delivery, frame, identify,
-        lifecycle::{self, Restart},
+        delivery, frame, identify, lifecycle,
         record::{Phase, Record},
-        redact, secret,
+        redact,
+        restart::{self, Restart},
+        secret,
         settings::Settings,
     },
     id::SessionSecret,
@@ -127,7 +128,7 @@ handlers! {
     "detached" Detached(cause, undelivered) = Detached => |record, turn| lifecycle::detached(record, cause, undelivered, turn);
     "claimed" Claimed(ticket) = Claimed<'_> => |record, turn| identify::claimed(record, ticket, turn);
     "refused" Refused(ticket) = Refused<'_> => |record, turn| identify::refused(record, ticket, turn);
-    "restarted" Restarted(restart) = Restarted<'_> => |record, turn| lifecycle::restarted(record, restart, turn);
+    "restarted" Restarted(restart) = Restarted<'_> => |record, turn| restart::restarted(record, restart, turn);
     "job" JobEnded(_result) = JobEnded<'_> => |_record, _turn| ();
     "reconnect" Leaving(after_ms) = Leaving => |record, turn| lifecycle::leaving(record, after_ms, turn);
     "fault" Inject(fault) = Inject => |_record, turn| lifecycle::fault(fault, turn);
@@ -210,6 +211,14 @@ impl Behaviour for ConnectionActor {
         Some(Ask::Farewell { channels: record.channels(), user })
     }
 
+    fn awaits(record: &Record, notice: &Notice) -> bool {
+        !matches!(notice, Notice::Answer { tag, .. } if tag.socket != record.socket)
+    }
+
+    fn unheard(notice: &Notice) -> Option<Ask> {
+        delivery::unheard(notice)
+    }
+
     fn leave(record: &Record) -> Close {
         if record.phase == Phase::Unidentified { Close::GOING_AWAY } else { Close::DRAINING }
     }
@@ -235,9 +244,6 @@ impl Behaviour for ConnectionActor {
     }
 
     fn describe(record: &Record) -> Description {
-        Description {
-            user: record.identity.as_ref().map(|identity| identity.user.to_string()),
-            subscriptions: record.channels().iter().map(|channel| channel.name.to_string()).collect(),
-        }
+        record.describe()
     }
 }

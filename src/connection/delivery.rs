@@ -52,7 +52,7 @@ pub(crate) fn answer(record: &mut Record, notice: &Notice, turn: &mut Connection
     match answer {
         Answer::Subscribed { catch_up, roster, .. } => match tag.purpose {
             Purpose::Welcome => identify::answered(record, Some(state(channel, catch_up)), turn),
-            Purpose::Request(id) => {
+            Purpose::Request(id) | Purpose::Subscription(id) => {
                 turn.release();
                 reply_subscribed(record, id, channel, catch_up, roster.as_ref(), turn);
             }
@@ -82,7 +82,7 @@ pub(crate) fn answer(record: &mut Record, notice: &Notice, turn: &mut Connection
 }
 
 /// The home has counted this connection in: the record says so too.
-fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Subscriber, turn: &mut ConnectionTurn) {
+pub(crate) fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Subscriber, turn: &mut ConnectionTurn) {
     if let Some(identity) = record.identity_mut() {
         match identity.subscriptions.iter_mut().find(|own| own.channel == *channel) {
             Some(own) => own.watches = subscriber.watches,
@@ -95,6 +95,18 @@ fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Subscriber, tu
         // The socket was lost while the home answered.
         turn.ask(Ask::Pause { channels: vec![Arc::clone(channel)], undelivered: 0 });
     }
+}
+
+/// What becomes of an answer that nobody will handle: a seat must not outlive whoever it was taken for.
+pub(crate) fn unheard(notice: &Notice) -> Option<Ask> {
+    let Notice::Answer { channel, answer: Answer::Subscribed { subscriber, .. }, .. } = notice else { return None };
+    let channel = Arc::clone(channel);
+    Some(if subscriber.inherits {
+        // The record knows this subscription, and gives it up when it goes.
+        Ask::Pause { channels: vec![channel], undelivered: 0 }
+    } else {
+        Ask::Unsubscribe { channel, user: subscriber.user.clone() }
+    })
 }
 
 fn state(channel: &Channel, catch_up: &CatchUp) -> SubscriptionState {
@@ -133,7 +145,9 @@ pub(crate) fn failed(record: &mut Record, tag: Tag, fault: &Fault, turn: &mut Co
             turn.send(record.encoding, &Frame::failure(None, fault));
             identify::answered(record, None, turn);
         }
-        Purpose::Request(id) => {
+        // No release: it may be another request's answer that everything is held for.
+        Purpose::Request(id) => turn.send(record.encoding, &Frame::failure(id, fault)),
+        Purpose::Subscription(id) => {
             turn.release();
             turn.send(record.encoding, &Frame::failure(id, fault));
         }

@@ -127,7 +127,7 @@ pub(crate) fn claimed(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
                 status: record.status,
                 watches: subscription.watches,
                 inherits: true,
-                replaces: false,
+                replaces: true,
             },
         })
         .collect();

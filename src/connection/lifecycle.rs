@@ -3,23 +3,21 @@
 use std::time::Duration;
 
 use crate::{
-    channel::{Ask, Event, Gap, Notice, Purpose},
+    channel::Ask,
     clock,
     connection::{
         actor::{ConnectionActor, Opening},
-        delivery, frame, identify,
+        identify,
         record::{Phase, Record},
         settings::Settings,
     },
     id::SessionSecret,
     protocol::{
         close::Close,
-        encoding::Payload,
-        error::{ErrorCode, Fault},
-        frame::{Frame, GapReason, VERSION},
-        request::{Identify, RequestId, peek_id},
+        frame::{Frame, VERSION},
+        request::Identify,
     },
-    shard::{self, Cause, Crash, Life, Mail, Turn, Work},
+    shard::{self, Cause, Life, Turn, Work},
 };
 
 type ConnectionTurn = Turn<ConnectionActor>;
@@ -95,75 +93,6 @@ pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: u64, turn
         identity.tidy();
     }
     turn.ask(Ask::Pause { channels: record.channels(), undelivered });
-}
-
-/// What the crashed turn was handling, as far as the next generation needs it.
-pub(crate) struct Restart<'a> {
-    mail: Option<Lost<'a>>,
-    retried: bool,
-    gave_up: bool,
-}
-
-enum Lost<'a> {
-    Frame(Payload<'a>),
-    Event(&'a Event),
-    Answer(Purpose),
-    Other,
-}
-
-impl<'a> Restart<'a> {
-    pub(crate) fn of(crash: &Crash<'a, ConnectionActor>) -> Self {
-        let lost = |mail: &Mail<'a, ConnectionActor>| match *mail {
-            Mail::Frame(payload) => Lost::Frame(payload),
-            Mail::Message(Notice::Event(event)) => Lost::Event(event),
-            Mail::Message(Notice::Answer { tag, .. }) => Lost::Answer(tag.purpose),
-            _ => Lost::Other,
-        };
-        Self { mail: crash.mail.map(lost), retried: crash.retried, gave_up: crash.gave_up }
-    }
-}
-
-/// The actor is back: whoever waited for the crashed turn is told.
-pub(crate) fn restarted(record: &mut Record, restart: Restart<'_>, turn: &mut ConnectionTurn) {
-    let Restart { mail, retried, gave_up } = restart;
-    let (mut request, mut lost) = (None, 0);
-    match mail {
-        Some(Lost::Frame(payload)) => {
-            request = frame::json(record.encoding, payload).ok().and_then(|json| peek_id(&json));
-            lost = u32::from(request.is_none());
-            crashed(record, request, turn);
-        }
-        // Nothing is consumed yet, it is tried once more.
-        _ if retried => {}
-        Some(Lost::Event(event)) => {
-            lost = 1;
-            let gap = Gap { from: event.offset, to: event.offset, reason: GapReason::Crash };
-            delivery::gap(record, &event.channel.name, gap, turn);
-        }
-        Some(Lost::Answer(Purpose::Request(id))) => {
-            turn.release();
-            request = id;
-            lost = u32::from(id.is_none());
-            crashed(record, id, turn);
-        }
-        Some(Lost::Answer(Purpose::Welcome)) => {
-            lost = 1;
-            identify::answered(record, None, turn);
-        }
-        Some(Lost::Other) | None => {}
-    }
-    if !gave_up {
-        let generation = turn.generation();
-        turn.send(record.encoding, &Frame::Restarted { generation, request, lost });
-    }
-}
-
-/// The one reply of a request whose turn crashed.
-fn crashed(record: &Record, request: Option<RequestId>, turn: &mut ConnectionTurn) {
-    if request.is_some() {
-        let fault = Fault::new(ErrorCode::Crashed, "the actor crashed while it served this request");
-        turn.send(record.encoding, &Frame::failure(request, &fault));
-    }
 }
 
 /// The node leaves.

@@ -13,6 +13,7 @@ mod record;
 mod redact;
 mod replay;
 mod request;
+mod restart;
 mod secret;
 mod settings;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::{
     connection::{rate::Rate, secret},
     id::SessionSecret,
     protocol::{encoding::Encoding, frame::SubscriptionState, request::Status},
+    shard::Description,
 };
 
 /// How far a connection has come.
@@ -165,6 +166,14 @@ impl Record {
     pub(crate) fn channels(&self) -> Vec<Arc<Channel>> {
         let subscriptions = self.identity.iter().flat_map(|identity| &identity.subscriptions);
         subscriptions.map(|subscription| Arc::clone(&subscription.channel)).collect()
+    }
+
+    /// What operators see of it.
+    pub(crate) fn describe(&self) -> Description {
+        Description {
+            user: self.identity.as_ref().map(|identity| identity.user.to_string()),
+            subscriptions: self.channels().iter().map(|channel| channel.name.to_string()).collect(),
+        }
     }
 
     /// The minute in which bad frames and refusals are counted; a new one forgets them.

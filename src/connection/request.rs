@@ -101,7 +101,8 @@ fn subscribe(
         inherits: again,
         replaces: again && matches!(since, Since::Cursor { .. }),
     };
-    of_home(record, id, channel, HomeRequest::Subscribe { subscriber, since }, turn)?;
+    let tag = record.tag(Purpose::Subscription(id));
+    turn.ask(Ask::OfHome { channel: channel.into(), tag, request: HomeRequest::Subscribe { subscriber, since } });
     // The next request may be about this channel: it waits for the answer.
     turn.hold();
     Ok(())

@@ -66,6 +66,15 @@ pub trait Behaviour: Actor<Context = Turn<Self>> {
     fn refused(ticket: &Self::Ticket, now: Now) -> Self::Record;
     /// What the hub must hear when the record is gone, however it went.
     fn farewell(record: &Self::Record) -> Option<Self::Ask>;
+    /// Whether anybody still waits for `message`: not for an answer to a socket that the record has lost.
+    fn awaits(_record: &Self::Record, _message: &Self::Message) -> bool {
+        true
+    }
+    /// What the hub must hear when `message` was queued and no turn will ever handle it: the socket that asked is lost, or
+    /// every turn that tried has crashed.
+    fn unheard(_message: &Self::Message) -> Option<Self::Ask> {
+        None
+    }
     /// How a socket of this record is closed when the node leaves.
     fn leave(record: &Self::Record) -> Close;
     /// Largest message taken from the peer, in bytes.

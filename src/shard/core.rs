@@ -309,6 +309,12 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
     }
 
+    /// Whom a round is serving.
+    #[cfg(feature = "simulation")]
+    pub(super) fn served(&self) -> Option<ConnectionId> {
+        self.serving
+    }
+
     /// Connections wait for their turn.
     pub(super) fn is_busy(&self) -> bool {
         !self.queue.is_empty()

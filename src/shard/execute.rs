@@ -33,6 +33,9 @@ pub(super) enum Next {
     Move,
 }
 
+/// Restarts that may crash over telling what the crashed turn was handling.
+const TELLINGS: u32 = 2;
+
 impl<B: Behaviour, N: Network> Core<B, N> {
     /// One turn, with everything that may follow from it. `retriable`: a crash does not consume the message.
     pub(super) fn run(&mut self, index: u32, mail: Mail<'_, B>, retriable: bool) -> Next {
@@ -190,7 +193,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let stalled = std::mem::take(&mut self.stalled);
         let retriable = retriable && !stalled;
         let mut gave_up = self.spend(index) || (stalled && self.options.on_stall == OnStall::Close);
-        let mut known = Some(&mail);
+        // Others come again by themselves, or nobody waits for them.
+        let is_missed = !matches!(mail, Mail::Silence | Mail::Fault(_) | Mail::Reconnect { .. } | Mail::Job(_));
+        let (mut known, mut attempts) = (Some(&mail), 0);
         loop {
             let retried = retriable && !gave_up;
             let crash = Crash { mail: known, retried, gave_up };
@@ -205,14 +210,37 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 }
                 Err(report) => {
                     self.report(id, "restarted", &report);
-                    // What crashed the restart too is not told a second time; without it nothing but a defect of the
-                    // handler for restarts can crash, and that one ends here.
-                    if known.take().is_none() {
+                    if known.is_none() {
+                        // Nothing but a defect of the handler for restarts, and that one ends here.
+                        if let Mail::Message(message) = mail
+                            && retried
+                        {
+                            self.unheard(id, message);
+                        }
                         return self.give_up(index, id);
                     }
                     gave_up |= self.spend(index);
+                    attempts += 1;
+                    if attempts == TELLINGS {
+                        // What crashed the restarts too is not told any more. Going on as if nothing were missing would be
+                        // a silent loss: a new socket and its cursors find out what is.
+                        known = None;
+                        gave_up |= is_missed && !retried;
+                        if let Mail::Message(message) = mail
+                            && gave_up
+                        {
+                            self.unheard(id, message);
+                        }
+                    }
                 }
             }
+        }
+    }
+
+    /// Nobody will ever handle this message: the hub must not wait for what would come of it.
+    pub(super) fn unheard(&mut self, id: ConnectionId, message: &B::Message) {
+        if let Ok(Some(ask)) = supervision::catch(|| B::unheard(message)) {
+            self.ask(id, ask);
         }
     }
 

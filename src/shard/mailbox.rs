@@ -95,6 +95,11 @@ impl<M> Mailbox<M> {
         before - self.pending_events(&class)
     }
 
+    /// The notices that wait.
+    pub(super) fn drain_notices(&mut self) -> impl Iterator<Item = M> + '_ {
+        self.notices.drain(..).map(|waiting| waiting.message)
+    }
+
     /// Drops all deliveries, returning how many were events and whether there were any.
     pub(super) fn drop_deliveries(&mut self, class: impl Fn(&M) -> Class) -> u64 {
         let events = self.pending_events(class);

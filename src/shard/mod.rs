@@ -56,7 +56,7 @@ pub use post::Post;
 pub use replay::{Outcome, ReplayError, Replayed, evidence, replay};
 pub use shards::{Plan, Shards, ShardsGone};
 #[cfg(feature = "simulation")]
-pub use simulation::{Setup, Simulation, Traces};
+pub use simulation::{Escaped, Setup, Simulation, Traces};
 pub use turn::{Job, Seed, Turn, Work};
 #[cfg(feature = "simulation")]
 pub use wires::{Line, Peer};

@@ -109,6 +109,13 @@ impl<B: Behaviour, N: Network> Post<'_, B, N> {
         self.table.find(connection).is_some()
     }
 
+    /// Whether `connection` lives here and waits for `message`.
+    #[must_use]
+    pub fn awaits(&self, connection: ConnectionId, message: &B::Message) -> bool {
+        let slot = self.table.find(connection).and_then(|index| self.table.get(index));
+        slot.and_then(|slot| slot.record.as_ref()).is_some_and(|record| B::awaits(record, message))
+    }
+
     /// Offers a delivery to the connection in slot `index`.
     ///
     /// # Errors

@@ -65,6 +65,15 @@ pub struct Traces {
     pub letters: usize,
 }
 
+/// A panic that no turn caught.
+#[derive(Debug)]
+pub struct Escaped {
+    /// Of the panic.
+    pub report: CrashReport,
+    /// Whose service it broke: that socket is cut.
+    pub serving: Option<ConnectionId>,
+}
+
 /// See the module's text.
 pub struct Simulation<B: Behaviour> {
     cores: Vec<Core<B, Wires>>,
@@ -141,7 +150,7 @@ impl<B: Behaviour> Simulation<B> {
     ///
     /// # Errors
     /// A panic that escaped every turn: the shard has recovered from it as its supervisor would have it do.
-    pub fn round(&mut self, shard: usize) -> Result<bool, CrashReport> {
+    pub fn round(&mut self, shard: usize) -> Result<bool, Escaped> {
         self.run(shard, Core::round)
     }
 
@@ -149,7 +158,7 @@ impl<B: Behaviour> Simulation<B> {
     ///
     /// # Errors
     /// As [`Simulation::round`].
-    pub fn tick(&mut self, shard: usize) -> Result<(), CrashReport> {
+    pub fn tick(&mut self, shard: usize) -> Result<(), Escaped> {
         self.run(shard, |core| core.tick(0.0))
     }
 
@@ -157,7 +166,7 @@ impl<B: Behaviour> Simulation<B> {
     ///
     /// # Errors
     /// As [`Simulation::round`].
-    pub fn act(&mut self, shard: usize, act: &Act) -> Result<usize, CrashReport> {
+    pub fn act(&mut self, shard: usize, act: &Act) -> Result<usize, Escaped> {
         self.run(shard, |core| {
             let targets = core.targets(&act.target);
             let count = targets.len();
@@ -174,10 +183,14 @@ impl<B: Behaviour> Simulation<B> {
         self.cores[shard].recover();
     }
 
-    fn run<T>(&mut self, shard: usize, work: impl FnOnce(&mut Core<B, Wires>) -> T) -> Result<T, CrashReport> {
+    fn run<T>(&mut self, shard: usize, work: impl FnOnce(&mut Core<B, Wires>) -> T) -> Result<T, Escaped> {
         let _context = self.local.enter();
         let core = &mut self.cores[shard];
-        supervision::catch(|| work(core)).inspect_err(|_| core.recover())
+        supervision::catch(|| work(core)).map_err(|report| {
+            let serving = core.served();
+            core.recover();
+            Escaped { report, serving }
+        })
     }
 
     /// Lets jobs go on as far as they can without time.

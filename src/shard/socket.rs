@@ -98,12 +98,14 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
         let Some(socket) = self.table.detach(index) else { return };
         self.stats.close(cause);
-        let mut owed = Output::default();
+        let (mut owed, mut unheard) = (Output::default(), Vec::new());
+        let id = self.table.id(index);
         if let Some(slot) = self.table.get_mut(index) {
             (slot.readable, slot.ended, slot.held, slot.overflowed) = (false, false, false, false);
             slot.heard_ms = self.now.ms();
             if let Some(awake) = &mut slot.awake {
                 owed = awake.outbox.last_words();
+                unheard.extend(awake.mailbox.drain_notices());
                 undelivered += drop_waiting::<B>(awake);
             }
         }
@@ -116,6 +118,12 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
         self.sockets.closed();
         self.detached(index, cause, undelivered);
+        // Answers to what the lost socket had asked.
+        for message in &unheard {
+            if let Some(id) = id {
+                self.unheard(id, message);
+            }
+        }
         self.finish(index);
     }
 
@@ -130,8 +138,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             return;
         }
         let Some(mut slot) = self.table.remove(index) else { return };
-        let mut owed = Output::default();
+        let (mut owed, mut unheard) = (Output::default(), Vec::new());
         if let Some(mut awake) = slot.awake.take() {
+            unheard.extend(awake.mailbox.drain_notices());
             owed = awake.outbox.last_words();
             let waiting = drop_waiting::<B>(&mut awake);
             self.ledger.drop(Drop::Disconnected, waiting - owed.events());
@@ -143,6 +152,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
         self.budgets.remove(&index);
         self.jobs.abort(id);
+        for message in &unheard {
+            self.unheard(id, message);
+        }
         if let Some(record) = &slot.record
             && let Ok(Some(ask)) = supervision::catch(|| B::farewell(record))
         {

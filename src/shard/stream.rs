@@ -330,7 +330,7 @@ enum Input {
     Lost,
 }
 
-/// Empties everything that waited for a socket and returns how many events that were; notices stay.
+/// Empties everything that waited for a socket, but for notices, and returns how many events that were.
 pub(super) fn drop_waiting<B: Behaviour>(awake: &mut Awake<B::Message>) -> u64 {
     let events = awake.outbox.events() + awake.mailbox.drop_deliveries(B::class);
     awake.outbox = Default::default();

@@ -38,6 +38,16 @@ struct Pipe {
     watch: Option<(Arc<Edges>, Subject)>,
     /// Waits in those edges.
     told: bool,
+    /// Connections that have had it: shard and slot.
+    slots: Vec<(u16, u32)>,
+}
+
+impl Pipe {
+    fn name(&mut self, shard: u16, subject: Subject) {
+        if let Subject::Connection(index) = subject {
+            self.slots.push((shard, index));
+        }
+    }
 }
 
 /// Sockets of one shard with an edge that was not taken yet.
@@ -143,6 +153,7 @@ impl Wires {
             full: false,
             watch: None,
             told: false,
+            slots: Vec::new(),
         };
         let pipe = Arc::new(Mutex::new(pipe));
         (Wire(Arc::clone(&pipe)), Peer(pipe))
@@ -165,15 +176,20 @@ impl Network for Wires {
             }
             pipe.watch = Some((Arc::clone(&self.0), subject));
             pipe.told = false;
+            pipe.name(self.0.shard, subject);
         }
         edge(&socket.0);
         Ok(())
     }
 
     fn rename(&self, socket: &Wire, subject: Subject) -> io::Result<()> {
-        match &mut lock(&socket.0).watch {
-            Some((edges, name)) if Arc::ptr_eq(edges, &self.0) => *name = subject,
-            _ => return Err(ErrorKind::NotFound.into()),
+        {
+            let mut pipe = lock(&socket.0);
+            match &mut pipe.watch {
+                Some((edges, name)) if Arc::ptr_eq(edges, &self.0) => *name = subject,
+                _ => return Err(ErrorKind::NotFound.into()),
+            }
+            pipe.name(self.0.shard, subject);
         }
         edge(&socket.0);
         Ok(())
@@ -265,6 +281,12 @@ impl Peer {
             () if pipe.outbound.is_empty() && (pipe.finished || pipe.closed) => Line::Ended,
             () => Line::Open,
         }
+    }
+
+    /// The connections that have had this socket, oldest first: shard and slot.
+    #[must_use]
+    pub fn slots(&self) -> Vec<(u16, u32)> {
+        lock(&self.0).slots.clone()
     }
 
     /// Ends this side; what comes is still read.

@@ -100,11 +100,12 @@ async fn a_client_frame_that_crashed_is_not_tried_again() {
 }
 
 #[actix::test]
-async fn a_crash_while_the_crash_is_told_is_one_more_crash_and_then_told_without_its_cause() {
+async fn a_crash_that_cannot_be_told_ends_the_socket_instead_of_going_on_in_silence() {
     let engine = Engine::start(1);
     let mut client = engine.connect("a").await;
     client.say_all(&["panic-twice", "read"]);
-    client.hears(["restarted 3 after nothing", "notes [] generation 3"]);
+    client.hears(["restarted 4 after nothing, gave up"]);
+    client.hears_close(Close::GAVE_UP);
     engine.finish().await;
 }
 

@@ -84,15 +84,16 @@ async fn a_restart_that_crashes_and_a_record_that_cannot_be_unpacked_have_files_
     let engine = files.engine(true);
     let mut client = engine.connect("ann").await;
     client.say("panic-twice");
-    client.hears(["restarted 3 after nothing"]);
-    let texts = files.texts(2).await;
-    for (text, kind) in texts.iter().zip(["frame", "restarted"]) {
+    client.hears(["restarted 4 after nothing, gave up"]);
+    let texts = files.texts(3).await;
+    for (text, kind) in texts.iter().zip(["frame", "restarted", "restarted"]) {
         let replayed = replay(text).expect("a diary's");
         assert_eq!((&*replayed.file.kind, replayed.outcome()), (kind, Outcome::SamePlace));
     }
+    let mut client = engine.connect("ben").await;
     engine.tell(&client, [Words::notice("a note").crashing(1)]);
-    assert_eq!(files.texts(3).await.len(), 3);
-    client.hears(["restarted 4 after message a note, retried", "a note"]);
+    assert_eq!(files.texts(4).await.len(), 4);
+    client.hears(["restarted 2 after message a note, retried", "a note"]);
     engine.finish().await;
 }
 

@@ -97,13 +97,15 @@ fn answers_become_replies_and_only_for_requests_with_an_id() {
 }
 
 #[test]
-fn a_failed_request_is_told_with_or_without_its_id_and_releases() {
+fn a_failed_request_is_told_with_or_without_its_id_and_only_a_subscription_releases() {
     for id in [Some(4), None] {
-        let mut bench = Bench::ready(&[]);
-        let fault = Fault::new(ErrorCode::Overloaded, "busy");
-        let effects = bench.answer("a", Purpose::Request(id), Answer::Failed(fault));
-        effects.says([failure(id, "overloaded")]).closes(None);
-        assert_eq!(effects.hold, Some(false));
+        for (purpose, hold) in [(Purpose::Request(id), None), (Purpose::Subscription(id), Some(false))] {
+            let mut bench = Bench::ready(&[]);
+            let fault = Fault::new(ErrorCode::Overloaded, "busy");
+            let effects = bench.answer("a", purpose, Answer::Failed(fault));
+            effects.says([failure(id, "overloaded")]).closes(None);
+            assert_eq!(effects.hold, hold, "what a subscription holds back is not another answer's to release");
+        }
     }
 }
 

@@ -228,7 +228,7 @@ fn brief(ask: &Ask) -> String {
     match ask {
         Ask::OfHome { channel, tag, request } => {
             let tag = match tag.purpose {
-                Purpose::Request(id) => id.map_or(" #-".to_owned(), |id| format!(" #{id}")),
+                Purpose::Request(id) | Purpose::Subscription(id) => id.map_or(" #-".to_owned(), |id| format!(" #{id}")),
                 Purpose::Welcome => String::new(),
             };
             match request {

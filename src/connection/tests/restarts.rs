@@ -88,7 +88,8 @@ fn an_answer_that_crashed_twice_still_gets_its_request_a_reply_and_releases() {
     {
         let mut bench = Bench::ready(&[]);
         let channel = bench.directory.intern("a");
-        let answer = Notice::Answer { channel, tag: bench.record.tag(Purpose::Request(id)), answer: Answer::Signalled };
+        let answer =
+            Notice::Answer { channel, tag: bench.record.tag(Purpose::Subscription(id)), answer: Answer::Signalled };
         let effects = after(&mut bench, Mail::Message(&answer));
         effects.says(said);
         assert_eq!(effects.hold, Some(false), "what waited for this answer goes on");
