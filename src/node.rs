@@ -45,7 +45,7 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     // Beyond that accepting would fail; a client is better told with a 503.
     config.limits.max_connections = config.limits.max_connections.min(connections_for(descriptors));
     let connections = config.limits.max_connections;
-    let (gateway, arbiters) = start(config)?;
+    let (gateway, settings, arbiters) = start(config)?;
     // Shards do the work; the HTTP side keeps pools of requests per worker, which an idle node pays for.
     let workers = (gateway.shards.count() / 2).max(1);
     let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
@@ -55,7 +55,7 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
         tracing::warn!("chaos is enabled: clients and operators may crash actors");
     }
     let gave_up = tokio::select! {
-        told = until_told_to_stop() => told.map(|()| None)?,
+        told = until_told_to_stop(|| reload(&gateway, &settings)) => told.map(|()| None)?,
         child = gateway.children.gave_up() => Some(child),
     };
     if let Some(child) = &gave_up {
@@ -105,7 +105,7 @@ fn join(arbiters: Vec<Arbiter>, patience: Duration) -> bool {
 }
 
 /// Constructs everything below HTTP.
-fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
+fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Vec<Arbiter>)> {
     let clock = Clock::start();
     let metrics = Metrics::new()?;
     let sockets = Arc::new(Sockets::default());
@@ -116,7 +116,8 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     let count = shard_count(&config);
     let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
     let directory = Arc::new(Directory::new(&config.channels, count as u16));
-    let settings = Arc::new(Settings::new(&config, node.clone()));
+    let settings = Arc::new(Settings::new(&config, node.clone())?);
+    let keys = http::ApiKeys::new(&config.api).map_err(anyhow::Error::msg)?;
     let plan = |name| shard::Plan {
         name,
         options: shard::Options::new(&config),
@@ -139,7 +140,7 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
             ChannelHub::new(shard, Arc::clone(&directory), metrics.clone(), interval, seed)
         }
     };
-    let shards = Shards::<ConnectionActor>::start(plan("shard"), settings, hub)?;
+    let shards = Shards::<ConnectionActor>::start(plan("shard"), Arc::clone(&settings), hub)?;
     let echo = config
         .echo
         .enabled
@@ -148,9 +149,20 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
             Shards::start(plan("echo"), Arc::new(settings), |_| NoHub)
         })
         .transpose()?;
-    let gateway =
-        Gateway::new(http::Plan { config, node, clock, shards, echo, directory, metrics, sockets, children, watchdog });
-    Ok((Arc::new(gateway), arbiters))
+    let gateway = Gateway::new(http::Plan {
+        config,
+        node,
+        clock,
+        shards,
+        echo,
+        directory,
+        metrics,
+        sockets,
+        keys,
+        children,
+        watchdog,
+    });
+    Ok((Arc::new(gateway), settings, arbiters))
 }
 
 /// A fresh opaque name: two lives of one server are two nodes.
@@ -188,8 +200,20 @@ fn connections_for(descriptors: u64) -> usize {
     usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX)
 }
 
-/// SIGTERM and SIGINT end the node; SIGHUP says what a reload can do.
-async fn until_told_to_stop() -> std::io::Result<()> {
+/// Reads the files with keys again. Bad ones change nothing: the node goes on with what it has, and the log says why.
+fn reload(gateway: &Gateway, settings: &Settings) {
+    match settings.reload_keys(&gateway.config.auth) {
+        Ok(keys) => tracing::info!(keys, "auth keys read again; other settings need a restart"),
+        Err(error) => tracing::error!(%error, "auth keys stay as they were"),
+    }
+    match gateway.keys.reload(&gateway.config.api) {
+        Ok(keys) => tracing::info!(keys, "api keys read again"),
+        Err(error) => tracing::error!(%error, "api keys stay as they were"),
+    }
+}
+
+/// SIGTERM and SIGINT end the node; SIGHUP reloads what can be.
+async fn until_told_to_stop(reload: impl Fn()) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -197,9 +221,7 @@ async fn until_told_to_stop() -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => {
-                tracing::warn!("nothing can be reloaded in this version; restart to change the configuration");
-            }
+            _ = hang_up.recv() => reload(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     connection::rate::Rate,
     id::SessionSecret,
     protocol::{encoding::Encoding, frame::SubscriptionState, request::Status},
+    token::Grant,
 };
 
 /// How far a connection has come.
@@ -73,8 +74,8 @@ pub(crate) struct Identity {
 pub(crate) struct Rare {
     /// The secret before; good until the client shows that it got the new one.
     pub(crate) previous: Option<SessionSecret>,
-    /// Channel patterns of the token; `None`: all channels.
-    pub(crate) patterns: Option<Rc<[String]>>,
+    /// What the token opens; `None`: all channels.
+    pub(crate) grants: Option<Rc<[Grant]>>,
     /// A `ready` under way.
     pub(crate) welcome: Option<Welcome>,
 }
@@ -85,9 +86,9 @@ impl Identity {
         self.rare.get_or_insert_default()
     }
 
-    /// Channel patterns of the token.
-    pub(crate) fn patterns(&self) -> Option<&[String]> {
-        self.rare.as_ref()?.patterns.as_deref()
+    /// What the token opens; `None`: all channels.
+    pub(crate) fn grants(&self) -> Option<&[Grant]> {
+        self.rare.as_ref()?.grants.as_deref()
     }
 
     /// The session secret before this one.
@@ -97,7 +98,7 @@ impl Identity {
 
     /// Frees the rare part when nothing is in it.
     pub(crate) fn tidy(&mut self) {
-        self.rare.take_if(|rare| rare.previous.is_none() && rare.patterns.is_none() && rare.welcome.is_none());
+        self.rare.take_if(|rare| rare.previous.is_none() && rare.grants.is_none() && rare.welcome.is_none());
     }
 }
 
