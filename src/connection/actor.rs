@@ -28,7 +28,6 @@ pub struct ConnectionActor {
 }
 
 /// What the handshake learned.
-#[derive(Debug)]
 pub struct Opening {
     /// The encoding agreed on; `None`: only unknown sub-protocols were offered.
     pub encoding: Option<Encoding>,
@@ -39,7 +38,6 @@ pub struct Opening {
 }
 
 /// What a client that resumes brings to the record it resumes.
-#[derive(Debug)]
 pub struct Ticket {
     pub(crate) secret: SessionSecret,
     pub(crate) claims: Claims,

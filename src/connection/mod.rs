@@ -11,6 +11,7 @@ mod rate;
 mod record;
 mod request;
 mod settings;
+mod shown;
 #[cfg(test)]
 mod tests;
 

@@ -60,7 +60,7 @@ pub struct Record {
 }
 
 /// What an identified connection has.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) user: CompactString,
     pub(crate) secret: SessionSecret,
@@ -70,7 +70,7 @@ pub(crate) struct Identity {
 }
 
 /// What an identified connection has for a moment, or only under some tokens.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Rare {
     /// The secret before; good until the client shows that it got the new one.
     pub(crate) previous: Option<SessionSecret>,
