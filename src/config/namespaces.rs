@@ -30,7 +30,7 @@ pub enum Who {
 }
 
 /// The settings of one namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
     /// Publications are on disk before their reply, and survive the process.
     pub durable: bool,

@@ -7,9 +7,13 @@ mod delivery;
 mod frame;
 mod identify;
 mod lifecycle;
+mod mask;
 mod rate;
 mod record;
+mod redact;
+mod replay;
 mod request;
+mod secret;
 mod settings;
 mod shown;
 #[cfg(test)]
@@ -17,4 +21,5 @@ mod tests;
 
 pub use actor::{ConnectionActor, Opening, Ticket};
 pub use record::Record;
+pub use replay::replay;
 pub use settings::Settings;

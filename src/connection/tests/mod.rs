@@ -6,6 +6,7 @@ mod deliveries;
 mod frames;
 mod identify;
 mod life;
+mod replays;
 mod requests;
 mod restarts;
 mod resume;
@@ -72,7 +73,7 @@ impl Bench {
         Self {
             record: Record::new(Encoding::Json, now),
             settings: Arc::new(Settings::new(&config, "n1".to_owned()).expect("keys")),
-            directory: Directory::new(&config.channels, 1),
+            directory: Directory::new(&config.channels, 1, 0),
             now,
             id: ConnectionId::new(0, 7, 3),
             generation: 1,
