@@ -46,10 +46,13 @@ pub struct Namespace {
     /// Most missed events replayed to one subscriber; the rest is told as a `gap`.
     pub catch_up_limit: usize,
     /// Who may subscribe, look at the history and at who is there.
+    #[serde(default)]
     pub subscribe: Who,
     /// Who may publish and signal.
+    #[serde(default)]
     pub publish: Who,
     /// Who may become a member.
+    #[serde(default)]
     pub join: Who,
 }
 
