@@ -317,7 +317,9 @@ keys = ["hush-operator", {{file = "{tmp_path}/api", scopes = ["read"]}}]
     finally:
         server.stop()
     assert any("TRACE" in line for line in server.log), "the log says all it can"
-    seen += server.log
+    files = [path.read_text("utf8", "replace") for path in (tmp_path / "server").rglob("*") if path.is_file()]
+    assert files, "the crash left a file"
+    seen += server.log + files
     told = [line for line in seen if "hush" in line or signature in line or one.ready["session"] in line]
     assert not told, told
 
