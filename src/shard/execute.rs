@@ -113,6 +113,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let written = supervision::catch(|| Some((serde_json::to_vec(record).ok()?, serde_json::to_vec(&mail).ok()?)));
         let Ok(Some((record, mail_json))) = written else {
             tracing::warn!(%connection, "a crashed turn cannot be written down");
+            self.crashes.cannot_file();
             return;
         };
         let written = Written {
@@ -162,7 +163,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     /// A turn panicked: count it, spend the budget, and let the next generation know. The socket, the session and the
     /// mailbox were never in the turn's hands, so nothing of them needs repair.
     fn crashed(&mut self, index: u32, mail: Mail<'_, B>, report: &CrashReport, retriable: bool) -> Next {
-        let began = self.clock.micros();
+        // When the turn began: what it did before it panicked counts too, for unwinding it is most of what a restart costs.
+        let began = self.now.micros;
         let Some(id) = self.table.id(index) else { return Next::Stop };
         self.report(id, kind(&mail), report);
         #[cfg(feature = "simulation")]

@@ -95,8 +95,17 @@ impl Outbox {
         }
     }
 
+    /// Panics the actor, for chaos; `false` when it has no room even for that.
+    pub(super) fn panic(&self) -> bool {
+        self.actor.try_send(Panic).is_ok()
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) < WAITING
+    }
+
+    pub(super) fn failed(&self) {
+        self.counters.failed.inc();
     }
 
     pub(super) fn skipped(&self) {
@@ -117,12 +126,15 @@ pub struct CrashFiles {
 }
 
 impl CrashFiles {
+    /// What the supervisor lists it as.
+    pub const NAME: &str = "crash-files";
+
     /// Starts the actor of a folder on an arbiter that nothing urgent runs on. Nothing is touched before the first crash.
     #[must_use]
     pub fn start(arbiter: &ArbiterHandle, children: &Children, folder: Folder, counters: Counters) -> Outbox {
         let waiting = Arc::new(AtomicUsize::new(0));
         let outbox = (Arc::clone(&waiting), counters.clone());
-        let actor = children.start(arbiter, "crash-files", Policy::system(), move || Self {
+        let actor = children.start(arbiter, Self::NAME, Policy::system(), move || Self {
             folder,
             counters,
             waiting,
@@ -204,6 +216,20 @@ impl Handler<Draft> for CrashFiles {
     }
 }
 
+/// Panic, for chaos.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+impl Handler<Panic> for CrashFiles {
+    type Result = ();
+
+    #[expect(clippy::panic, reason = "an operator asked for it")]
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("chaos: asked to panic in crash-files");
+    }
+}
+
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".json.part";
 
@@ -253,7 +279,7 @@ fn crash_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::catch_traced, *};
 
     fn counters() -> Counters {
         let counter = || IntCounter::new("files", "files").expect("a name");
@@ -378,5 +404,28 @@ mod tests {
         assert!((4..1_000).contains(&taken), "{taken}");
         assert!(crashes.wants_file("src/b.rs:1:1"));
         assert!(made.counters.skipped.get() > 0);
+    }
+
+    #[actix_rt::test]
+    async fn only_a_turn_takes_a_share_and_brings_its_calls() {
+        super::super::install();
+        let clock = crate::clock::Clock::start();
+        let made = actor("traces", 1);
+        let handle = actix_rt::Arbiter::current();
+        let outbox = CrashFiles::start(&handle, &Children::new(clock), made.folder.clone(), made.counters.clone());
+        super::super::trace_for(&super::super::Crashes::with_files(clock, outbox, made.folder.most));
+        let crash = || panic!("boom");
+        for _ in 0..20 {
+            assert!(catch(crash).is_err());
+        }
+        let caught = catch_traced(|| {
+            assert!(catch(crash).is_err());
+            crash();
+        });
+        let caught = caught.expect_err("it panics");
+        let calls = caught.trace.expect("a share is left").names().expect("nobody names others");
+        assert!(calls[0].contains("only_a_turn_takes_a_share"), "{calls:?}");
+        assert!(catch_traced(crash).is_err_and(|caught| caught.trace.is_some()), "two at once, for a folder of one");
+        assert_eq!(made.counters.skipped.get(), 0);
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         gateway::Gateway,
     },
     shard::{Act, Action, CrashShard, Target},
+    supervision::CrashFiles,
 };
 
 /// How many actors it hit.
@@ -102,6 +103,7 @@ async fn actor(gateway: &Gateway, name: &str) -> Result<usize, ApiError> {
             gateway.shards.ask(shard, CrashShard).await?
         }
         (_, Some(shard), Some(echo)) if usize::from(shard) < echo.count() => echo.ask(shard, CrashShard).await?,
+        _ if name == CrashFiles::NAME && gateway.crashes.panic_writer() => {}
         _ => {
             let message = format!("there is no actor {name}; `actors` of /v1/node lists those there are");
             return Err(ApiError::not_found(message));
