@@ -22,7 +22,7 @@
 //! supervision the tree: specs, supervisors, restarts; budgets, catch, crash reports and files, the watchdog
 //! websocket   RFC 6455: bytes to messages and back, no I/O
 //! protocol    frames, requests, encodings, names, error codes, close codes
-//! token       JWTs and channel patterns
+//! token       JWTs, the keys that verify them, what they open
 //! config · id · telemetry · clock
 //! ```
 //!
@@ -48,7 +48,7 @@
 //! | an op, its fields, its texts | `protocol/request.rs`, then `connection/request.rs` |
 //! | what the server says | `protocol/frame.rs` |
 //! | an error or close code | `protocol/error.rs`, `protocol/close.rs` |
-//! | who may do what | `connection/access.rs` (channels), `http/auth.rs` (API), `token.rs` |
+//! | who may do what | `connection/access.rs` (channels), `http/auth.rs` (API), `http/origin.rs` (pages), `token/` |
 //! | identify, resume, renewal | `connection/identify.rs` |
 //! | silence, parking, restarts as the client sees them | `connection/lifecycle.rs` |
 //! | offsets, history, cursors, gaps, keys | `channel/home.rs` |

@@ -45,11 +45,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("websocket", &["protocol"]),
     ("protocol", &["id"]),
     ("telemetry", &["config"]),
+    ("config", &["token"]),
 ];
 
 /// Arrows within a layer, each with its reason.
 const LEVEL: &[(&str, &str, &str)] = &[
     ("websocket", "protocol", "a broken frame knows the close code it deserves, and only protocol::close writes those"),
+    (
+        "config",
+        "token",
+        "a file of keys that is none is refused with the place that names it; tokens know no configuration",
+    ),
     ("telemetry", "config", "logs are set up as the section `[telemetry]` says; configuration knows no logs"),
 ];
 

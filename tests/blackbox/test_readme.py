@@ -99,7 +99,7 @@ def test_a_javascript_snippet_runs(local, tmp_path, snippet):
 
 @pytest.mark.parametrize("snippet", runnable("sh"))
 def test_a_shell_snippet_runs(local, tmp_path, snippet):
-    missing = [tool for tool in ("curl",) if tool in snippet.text and not shutil.which(tool)]
+    missing = [tool for tool in ("curl", "openssl") if tool in snippet.text and not shutil.which(tool)]
     if missing:
         pytest.skip(f"{missing[0]} is not installed")
     run(["bash", "-euo", "pipefail", "-c", text_of(snippet, local)], snippet, local, tmp_path)
