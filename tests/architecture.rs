@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["channel"],
     &["shard"],
     &["supervision"],
+    &["store"],
     &["websocket", "protocol"],
     &["config", "id", "telemetry", "clock", "token"],
 ];
@@ -41,6 +42,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("channel", &["shard", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
     ("shard", &["supervision", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
     ("supervision", &["id", "clock"]),
+    // Names and data are bytes to it: no protocol, no shard.
+    ("store", &["config", "id", "telemetry", "clock"]),
     ("websocket", &["protocol"]),
     ("protocol", &["id"]),
     ("telemetry", &["config"]),

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use super::{Answer, Failure, settings, table::Table};
-use crate::config::{self, AuthMode, Config, Loaded, LogFormat, Namespace};
+use crate::config::{self, AuthMode, Config, Engine, Loaded, LogFormat, Namespace};
 
 /// Check a configuration without starting anything
 ///
@@ -78,7 +78,13 @@ fn summary(config: &Config) -> String {
             time(listen.drain)
         ),
     );
-    row("store", format!("embedded, in {}", store.path.display()));
+    row(
+        "store",
+        match store.engine {
+            Engine::Embedded => format!("embedded, in {}", store.path.display()),
+            Engine::Memory => "memory, nothing survives a restart".to_owned(),
+        },
+    );
     for (name, namespace) in config.channels.iter() {
         row(&format!("{name}:"), describe(namespace));
     }

@@ -90,7 +90,7 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
     (
         "store",
         &[
-            ("engine", Rule::Choice(&["embedded"])),
+            ("engine", Rule::Choice(&["embedded", "memory"])),
             ("path", Rule::Directory),
             ("commit", duration(Duration::ZERO, SECOND)),
         ],

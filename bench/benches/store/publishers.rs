@@ -1,0 +1,2 @@
+//! 64 publishers.
+pub(crate) fn measure(_: &std::path::Path) {}
