@@ -123,7 +123,11 @@ impl<P: Clone + PartialEq> State<P> {
                 let old = channel.members.insert(user, Member { joined, cursors, place });
                 if old.as_ref().is_some_and(|old| old.joined) != joined {
                     let (_, memberships) = &mut self.users.all[user as usize];
-                    if joined { memberships.insert(name.into()) } else { memberships.remove(name) };
+                    if joined {
+                        memberships.insert(name.into())
+                    } else {
+                        memberships.remove(name)
+                    };
                 }
                 self.released.extend(old.map(|old| old.place));
             }
@@ -256,7 +260,8 @@ impl<P: Clone + PartialEq> State<P> {
             if channel.epoch.is_none() {
                 return Some(format!("channel {name} has events or members but no epoch"));
             }
-            let missing = (channel.first.max(channel.holes)..=channel.head).find(|offset| channel.at(*offset).is_none());
+            let missing =
+                (channel.first.max(channel.holes)..=channel.head).find(|offset| channel.at(*offset).is_none());
             missing.map(|offset| format!("channel {name} misses event {offset} of {}..{}", channel.first, channel.head))
         })
     }
@@ -283,9 +288,8 @@ impl<P> Channel<P> {
 
     /// The first offset that is to be kept when `head` is the newest one, by age alone.
     pub(super) fn first_not_older(&self, unix_seconds: u64) -> u64 {
-        let old = self.events.iter().take_while(|kept| {
-            kept.as_ref().is_none_or(|kept| u64::from(kept.at) < unix_seconds)
-        });
+        let old =
+            self.events.iter().take_while(|kept| kept.as_ref().is_none_or(|kept| u64::from(kept.at) < unix_seconds));
         self.first + old.count() as u64
     }
 

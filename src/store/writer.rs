@@ -26,7 +26,8 @@ use super::{
 };
 use crate::{
     clock::{Clock, unix_ms},
-    config, telemetry::Metrics,
+    config,
+    telemetry::Metrics,
 };
 
 /// Gets the outcome of a write, on the store's thread. Must neither wait nor work.

@@ -8,14 +8,15 @@
 #![expect(clippy::expect_used, reason = "a measurement that cannot go on says where and stops")]
 
 mod candidate;
-mod dormouse_store;
 #[cfg(feature = "engines")]
 mod engines;
+mod own;
 mod publishers;
 
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -23,6 +24,7 @@ use std::{
 
 use candidate::{Candidate, DATA_BYTES, Event, Raw};
 use dormouse::clock::Clock;
+use own::Own;
 
 const ROUNDS: usize = 5;
 const SLICE: Duration = Duration::from_millis(700);
@@ -37,16 +39,18 @@ fn candidates() -> Vec<(&'static str, Open)> {
     let engines: Vec<(&'static str, Open)> = Vec::new();
     #[cfg(feature = "engines")]
     let engines = engines::all();
-    let own: [(&'static str, Open); 2] = [("raw append + fdatasync", |path| Box::new(Raw::open(path))), ("dormouse", dormouse_store::open)];
+    let own: [(&'static str, Open); 2] =
+        [("raw append + fdatasync", |path| Box::new(Raw::open(path))), ("dormouse", |path| Box::new(Own::open(path)))];
     own.into_iter().chain(engines).collect()
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [flag, name, path] = &*arguments
-        && flag == "--fill"
-    {
-        return fill(name, Path::new(path));
+    if let [flag, name, path] = &*arguments {
+        return match &**flag {
+            "--fill" => fill(name, Path::new(path)),
+            _ => count(name, Path::new(path)),
+        };
     }
     let base = arguments.first().map_or_else(std::env::temp_dir, PathBuf::from);
     let base = base.join(format!("dormouse-store-bench-{}", std::process::id()));
@@ -63,14 +67,18 @@ fn main() {
         }
     }
     println!(
-        "\n| engine | events/s, 1 writer | 64 writers | of raw | {READ} events read | open after kill -9 | bytes per event |\n\
-         |---|--:|--:|--:|--:|--:|--:|"
+        "\n| engine | events/s, 1 writer | 64 writers | of raw | {READ} events read | open after kill -9 | bytes per event | \
+         a bit flipped in the log |\n|---|--:|--:|--:|--:|--:|--:|---|"
     );
     let raw = median(&mut speeds[0][1].clone());
     for ((name, open), [one, many]) in candidates.iter().zip(&mut speeds) {
+        let (one, many) = (median(one), median(many));
+        if *name == candidates[0].0 {
+            println!("| {name} | {one:.0} | {many:.0} | 100 % | | | {DATA_BYTES} | |");
+            continue;
+        }
         let path = base.join(format!("killed-{}", name.replace(' ', "-")));
         let after = after_kill(name, &path, *open);
-        let (one, many) = (median(one), median(many));
         println!("| {name} | {one:.0} | {many:.0} | {:.0} % | {after} |", many / raw * 100.0);
         fs::remove_dir_all(&path).expect("the store can be removed");
     }
@@ -80,19 +88,27 @@ fn main() {
 
 /// Durable events a second, in groups.
 fn appends_per_second(store: &mut dyn Candidate, group: usize) -> f64 {
-    let clock = Clock::start();
-    let mut offset = 0;
-    while clock.elapsed() < SLICE {
-        store.append(&events(offset, group));
+    let (mut spent, mut offset) = (Duration::ZERO, 0);
+    while spent < SLICE {
+        let events = events(offset, group);
+        let clock = Clock::start();
+        store.append(&events);
+        spent += clock.elapsed();
         offset += group as u64;
     }
-    offset as f64 / clock.elapsed().as_secs_f64()
+    offset as f64 / spent.as_secs_f64()
 }
 
 /// A group of events over 16 channels.
 fn events(from: u64, count: usize) -> Vec<Event> {
     (from..from + count as u64)
-        .map(|n| Event { channel: format!("chat:room-{}", n % 16), offset: n / 16 + 1, at: 1_700_000_000_000 + n, from: format!("user-{}", n % 64), data: data(n) })
+        .map(|n| Event {
+            channel: format!("chat:room-{}", n % 16),
+            offset: n / 16 + 1,
+            at: 1_700_000_000_000 + n,
+            from: format!("user-{}", n % 64),
+            data: data(n),
+        })
         .collect()
 }
 
@@ -123,7 +139,7 @@ fn fill(name: &str, path: &Path) {
     }
 }
 
-fn after_kill(name: &str, path: &Path, open: Open) -> String {
+fn kill_filled(name: &str, path: &Path) {
     let program = std::env::current_exe().expect("this program has a path");
     let child = Command::new(program).args(["--fill", name]).arg(path).stdout(Stdio::piped()).spawn();
     let mut child = child.expect("this program runs again");
@@ -132,6 +148,10 @@ fn after_kill(name: &str, path: &Path, open: Open) -> String {
     assert_eq!(line, "filled\n", "{name} was not filled");
     child.kill().expect("a child can be killed");
     child.wait().expect("a child ends");
+}
+
+fn after_kill(name: &str, path: &Path, open: Open) -> String {
+    kill_filled(name, path);
     let bytes = bytes_under(path) as f64 / KEPT as f64;
     let clock = Clock::start();
     let store = open(path);
@@ -145,18 +165,54 @@ fn after_kill(name: &str, path: &Path, open: Open) -> String {
             clock.elapsed().as_secs_f64() * 1e3
         })
         .collect();
-    format!("{:.2} ms | {:.0} ms | {bytes:.0}", median(&mut reads), opened.as_secs_f64() * 1e3)
+    drop(store);
+    let flipped = after_flip(name, path);
+    format!("{:.2} ms | {:.0} ms | {bytes:.0} | {flipped}", median(&mut reads), opened.as_secs_f64() * 1e3)
+}
+
+/// Fills another store, kills it, flips one bit in the middle of the file that was written last, and looks what is served.
+fn after_flip(name: &str, path: &Path) -> String {
+    fs::remove_dir_all(path).expect("the store can be removed");
+    kill_filled(name, path);
+    let mut files = Vec::new();
+    files_under(path, &mut files);
+    files.retain(|file| file.metadata().is_ok_and(|file| file.len() > 1 << 20));
+    let file = files.iter().max_by_key(|file| file.metadata().and_then(|file| file.modified()).ok());
+    let file = file.expect("a large file");
+    let mut bytes = fs::read(file).expect("readable");
+    // What was written, without what was only set aside.
+    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default();
+    bytes[written / 2] ^= 1;
+    fs::write(file, bytes).expect("writable");
+    let program = std::env::current_exe().expect("this program has a path");
+    let counted = Command::new(program).args(["--count", name]).arg(path).output().expect("this program runs again");
+    let text = String::from_utf8_lossy(&counted.stdout).trim().to_owned();
+    match text.parse::<usize>() {
+        Ok(KEPT) => "not noticed".into(),
+        Ok(served) => format!("{} events gone, not a word", KEPT - served),
+        Err(_) => "refused".into(),
+    }
+}
+
+/// Says how many events a store serves.
+fn count(name: &str, path: &Path) {
+    let candidates = candidates();
+    let (_, open) = candidates.iter().find(|(known, _)| *known == name).expect("a known engine");
+    let store = open(path);
+    println!("{}", (0..16).map(|n| store.read(&format!("chat:room-{n}"), 0, KEPT)).sum::<usize>());
 }
 
 fn bytes_under(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let entries = fs::read_dir(path).expect("a folder");
-    entries
-        .map(|entry| {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() { bytes_under(&path) } else { path.metadata().expect("a file").blocks() * 512 }
-        })
-        .sum()
+    let mut files = Vec::new();
+    files_under(path, &mut files);
+    files.iter().map(|file| file.metadata().expect("a file").blocks() * 512).sum()
+}
+
+fn files_under(path: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(path).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { files_under(&path, files) } else { files.push(path) }
+    }
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -25,7 +25,9 @@ pub(super) struct Cleaning {
 impl Log {
     /// One step; `false` when nothing is to be done.
     pub(super) fn clean_a_little(&mut self, unix_ms: u64) -> Result<bool, StoreError> {
-        let Some(cleaning) = self.cleaning.take().map_or_else(|| self.begin_cleaning(), |going| Ok(Some(going)))? else {
+        let Some(cleaning) =
+            self.cleaning.take().map_or_else(|| self.begin_cleaning(unix_ms), |going| Ok(Some(going)))?
+        else {
             return Ok(false);
         };
         match self.copy_needed(&cleaning, unix_ms) {
@@ -46,7 +48,7 @@ impl Log {
         }
     }
 
-    fn begin_cleaning(&self) -> Result<Option<Cleaning>, StoreError> {
+    fn begin_cleaning(&self, unix_ms: u64) -> Result<Option<Cleaning>, StoreError> {
         let total: u64 = self.weights.values().map(|weight| weight.total).sum();
         let needed: u64 = self.weights.values().map(|weight| weight.needed).sum();
         // The last file is being written; one more before it keeps a young log from being copied around.
@@ -54,6 +56,10 @@ impl Log {
             return Ok(None);
         }
         let Some((file, weight)) = self.weights.first_key_value() else { return Ok(None) };
+        // Young keys would only be carried along, again and again.
+        if unix_ms < weight.keys_until {
+            return Ok(None);
+        }
         let Some(opened) = self.shared.fetch.get(*file) else { return Ok(None) };
         let mut bytes = vec![0; weight.total as usize];
         let place = Place { file: *file, position: 0, length: 0 };

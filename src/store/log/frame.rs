@@ -137,10 +137,7 @@ pub(super) fn next_group(bytes: &[u8], position: usize) -> Option<usize> {
 }
 
 /// The records of a group: their places in the file and their bodies; `None` in place of one that does not decode.
-pub(super) fn records(
-    bytes: &[u8],
-    group: Range<usize>,
-) -> impl Iterator<Item = (usize, Option<(u32, Record<'_>)>)> {
+pub(super) fn records(bytes: &[u8], group: Range<usize>) -> impl Iterator<Item = (usize, Option<(u32, Record<'_>)>)> {
     let (mut at, end) = (group.start, group.end);
     std::iter::from_fn(move || {
         if at >= end {

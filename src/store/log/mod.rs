@@ -26,7 +26,7 @@ use self::{
     reader::Files,
 };
 use super::{
-    Archive, Engine, Faults, OpenError, Outcome, StoreError, Write,
+    Archive, Engine, Faults, KEY_LIFE, OpenError, Outcome, StoreError, Write,
     plan::{Plan, plan},
     record::Record,
     shared::Shared,
@@ -68,6 +68,17 @@ struct End {
 struct Weight {
     total: u64,
     needed: u64,
+    /// Unix milliseconds; until then keys of events in it count, whether or not the events are still kept.
+    keys_until: u64,
+}
+
+impl Weight {
+    fn add(&mut self, record: &Record<'_>, place: Place) {
+        self.needed += place.size();
+        if let Record::Event { key: Some(_), at, .. } = *record {
+            self.keys_until = self.keys_until.max(at + KEY_LIFE.as_millis() as u64);
+        }
+    }
 }
 
 impl Log {
@@ -117,7 +128,9 @@ impl Log {
         self.end.sequence += 1;
         let weight = self.weights.entry(number).or_default();
         weight.total = self.end.length;
-        weight.needed += places.iter().map(|place| place.size()).sum::<u64>();
+        for (record, place) in records.iter().zip(&places) {
+            weight.add(record, *place);
+        }
         if self.buffer.capacity() > 4 << 20 {
             self.buffer = Vec::new();
         }
@@ -130,7 +143,10 @@ impl Log {
         let (number, previous) = if empty {
             (self.end.number, self.previous_length())
         } else {
-            (self.end.number.checked_add(1).ok_or_else(|| std::io::Error::other("out of file numbers"))?, self.end.length)
+            (
+                self.end.number.checked_add(1).ok_or_else(|| std::io::Error::other("out of file numbers"))?,
+                self.end.length,
+            )
         };
         let header = Header { number, sequence: self.end.sequence, previous };
         let file = Arc::new(self.folder.create(number, &header.encode())?);
@@ -139,7 +155,7 @@ impl Log {
         }
         self.shared.fetch.insert(number, Arc::clone(&file));
         self.end = End { number, file, length: frame::HEADER as u64, sequence: self.end.sequence, in_doubt: false };
-        self.weights.insert(number, Weight { total: self.end.length, needed: 0 });
+        self.weights.insert(number, Weight { total: self.end.length, ..Weight::default() });
         Ok(())
     }
 

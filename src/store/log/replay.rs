@@ -29,7 +29,7 @@ pub(super) fn open(folder: Folder, unix_ms: u64) -> Result<Log, OpenError> {
         files.insert(number, Arc::clone(&file));
         let end = End { number, file, length: HEADER as u64, sequence: 1, in_doubt: false };
         let mut log = Log::new(folder, State::default(), files, end);
-        log.weights.insert(number, Weight { total: HEADER as u64, needed: 0 });
+        log.weights.insert(number, Weight { total: HEADER as u64, ..Weight::default() });
         return Ok(log);
     }
     let headers = headers(&paths)?;
@@ -40,7 +40,7 @@ pub(super) fn open(folder: Folder, unix_ms: u64) -> Result<Log, OpenError> {
         let acknowledged = headers.get(at + 1).map(|next| next.previous);
         let bytes = fs::read(path).map_err(OpenError::io("read", path))?;
         let bytes = acknowledged_part(path, &bytes, acknowledged)?;
-        let mut needed = 0;
+        let mut weight = Weight { total: bytes.len() as u64, ..Weight::default() };
         let mut position = HEADER;
         if headers[at].sequence != sequence {
             return Err(damaged(path, 0, format!("group {sequence} should come next, not {}", headers[at].sequence)));
@@ -57,11 +57,11 @@ pub(super) fn open(folder: Folder, unix_ms: u64) -> Result<Log, OpenError> {
                 let (length, record): (u32, Record<'_>) =
                     record.ok_or_else(|| damaged(path, at, "a record cannot be read".into()))?;
                 let place = Place { file: *number, position: at as u32, length };
-                needed += place.size();
+                weight.add(&record, place);
                 state.apply(&record, place, unix_ms);
             }
         }
-        weights.push((*number, Weight { total: bytes.len() as u64, needed }));
+        weights.push((*number, weight));
         let file = File::options().read(true).write(true).open(path).map_err(OpenError::io("open", path))?;
         let length = bytes.len() as u64;
         if file.metadata().map_err(OpenError::io("look at", path))?.len() > length {
@@ -132,10 +132,18 @@ fn acknowledged_part<'a>(path: &Path, bytes: &'a [u8], acknowledged: Option<u64>
             }
             if position < bytes.len() {
                 if let Some(next) = frame::next_group(bytes, position) {
-                    return Err(damaged(path, position, format!("a checksum does not match, and more follows at {next}")));
+                    return Err(damaged(
+                        path,
+                        position,
+                        format!("a checksum does not match, and more follows at {next}"),
+                    ));
                 }
                 if !frame::is_torn(bytes, position) {
-                    return Err(damaged(path, position, "the last group was written whole and has changed since".into()));
+                    return Err(damaged(
+                        path,
+                        position,
+                        "the last group was written whole and has changed since".into(),
+                    ));
                 }
             }
             position

@@ -29,7 +29,8 @@ fn offsets_rise_by_one_within_a_channel_and_its_epoch(kind: Kind) {
     let b = bench.append("chat:b", "alice", None, "1");
     assert_eq!((a.offset, b.offset), (1, 1));
     assert_ne!(a.epoch, b.epoch);
-    let group = [append("chat:a", "bob", None, "2"), append("chat:b", "bob", None, "2"), append("chat:a", "bob", None, "3")];
+    let group =
+        [append("chat:a", "bob", None, "2"), append("chat:b", "bob", None, "2"), append("chat:a", "bob", None, "3")];
     let outcomes = bench.commit(&group);
     let places: Vec<_> = outcomes
         .iter()

@@ -71,7 +71,10 @@ fn a_changed_byte_anywhere_is_refused_with_its_place_and_never_served() {
         fs::write(&path, &bytes).unwrap();
         let sentence = refused(&bench);
         let group = starts.iter().rev().find(|start| **start <= position).copied().unwrap_or(0);
-        assert!(sentence.contains(&format!("{} is damaged at byte {group}: ", path.display())), "{position}: {sentence}");
+        assert!(
+            sentence.contains(&format!("{} is damaged at byte {group}: ", path.display())),
+            "{position}: {sentence}"
+        );
         assert!(sentence.contains("dormouse check --repair"), "{sentence}");
     }
     fs::write(&path, &whole).unwrap();

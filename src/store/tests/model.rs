@@ -92,7 +92,10 @@ impl Model {
             Write::Append(append) => {
                 let Outcome::Appended(appended) = outcome else { panic!("{outcome:?}") };
                 let channel = self.channels.entry(append.channel.to_string()).or_default();
-                let key = append.key.as_ref().map(|key| (append.channel.to_string(), append.from.to_string(), key.to_string()));
+                let key = append
+                    .key
+                    .as_ref()
+                    .map(|key| (append.channel.to_string(), append.from.to_string(), key.to_string()));
                 let known = key.as_ref().and_then(|key| self.keys.get(key));
                 if let Some((offset, at)) = known.filter(|(_, at)| at + KEY_LIFE.as_millis() as u64 > now) {
                     assert_eq!((appended.offset, appended.at, appended.duplicate), (*offset, *at, true));
@@ -138,7 +141,8 @@ impl Model {
         for (name, channel) in &self.channels {
             assert_eq!(archive.extent(name).unwrap().head, channel.head, "{name}");
             let page = archive.read(name, Range::After(0), usize::MAX).unwrap();
-            let events = page.events.into_iter().map(|event| (event.offset, (event.from.to_string(), event.data.to_vec())));
+            let events =
+                page.events.into_iter().map(|event| (event.offset, (event.from.to_string(), event.data.to_vec())));
             assert_eq!(events.collect::<BTreeMap<_, _>>(), channel.events, "{name}");
             assert!(archive.members(name).iter().map(|(user, _)| user).eq(&channel.members), "{name}");
             for n in 0..3 {
