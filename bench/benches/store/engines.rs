@@ -12,8 +12,6 @@ pub(crate) fn all() -> Vec<(&'static str, Open)> {
         ("SQLite (rusqlite 0.40)", |path| Box::new(Sqlite::open(path))),
         ("fjall 3", |path| Box::new(Fjall::open(path))),
         ("redb 4", |path| Box::new(Redb::open(path))),
-        #[cfg(feature = "rocksdb")]
-        ("RocksDB (rocksdb 0.25)", |path| Box::new(Rocks::open(path))),
     ]
 }
 
@@ -133,36 +131,5 @@ impl Candidate for Redb {
         let (from, to) = (Event::key(channel, after + 1), Event::key(channel, u64::MAX));
         let rows = table.range(&*from..=&*to).expect("rows").take(limit);
         rows.map(|row| row.expect("a row").1.value().to_vec()).filter(|value| !value.is_empty()).count()
-    }
-}
-
-#[cfg(feature = "rocksdb")]
-struct Rocks(rocksdb::DB);
-
-#[cfg(feature = "rocksdb")]
-impl Rocks {
-    fn open(path: &Path) -> Self {
-        let mut options = rocksdb::Options::default();
-        options.create_if_missing(true);
-        Self(rocksdb::DB::open(&options, path).expect("opens"))
-    }
-}
-
-#[cfg(feature = "rocksdb")]
-impl Candidate for Rocks {
-    fn append(&mut self, events: &[Event]) {
-        let mut batch = rocksdb::WriteBatch::default();
-        for event in events {
-            batch.put(Event::key(&event.channel, event.offset), event.value());
-        }
-        let mut options = rocksdb::WriteOptions::default();
-        options.set_sync(true);
-        self.0.write_opt(batch, &options).expect("committed");
-    }
-
-    fn read(&self, channel: &str, after: u64, limit: usize) -> usize {
-        let (from, to) = (Event::key(channel, after + 1), Event::key(channel, u64::MAX));
-        let rows = self.0.iterator(rocksdb::IteratorMode::From(&from, rocksdb::Direction::Forward)).take(limit);
-        rows.map(|row| row.expect("a row")).take_while(|(key, _)| **key <= *to).filter(|row| !row.1.is_empty()).count()
     }
 }

@@ -23,21 +23,17 @@ const SLICE: Duration = Duration::from_secs(1);
 /// Prints a line for a lone publisher and one for 64.
 pub(crate) fn measure(base: &Path) {
     println!(
-        "\n| publishers, each with a key | events/s | in a group | raw loop, same groups | of raw | reply p50 | p99 |\n\
+        "\n| publishers, each with a key | events/s | in a group | raw loop, same groups | of raw | reply p50, p99 | one raw sync p50, p99 |\n\
          |---|--:|--:|--:|--:|--:|--:|"
     );
     for publishers in [1, 64] {
         let mut rounds: Vec<Round> = (0..ROUNDS).map(|round| Round::run(base, publishers, round)).collect();
-        let mut all: Vec<f64> = rounds.iter_mut().flat_map(|round| std::mem::take(&mut round.replies)).collect();
+        let replies = percentiles(rounds.iter_mut().flat_map(|round| std::mem::take(&mut round.replies)).collect());
+        let syncs = percentiles(rounds.iter_mut().flat_map(|round| std::mem::take(&mut round.syncs)).collect());
         let middle = |of: fn(&Round) -> f64| median(&mut rounds.iter().map(of).collect::<Vec<_>>());
         let (rate, group, raw) = (middle(|round| round.rate), middle(|round| round.group), middle(|round| round.raw));
         let ratio = middle(|round| round.rate / round.raw);
-        let p50 = median(&mut all);
-        let p99 = all[all.len() * 99 / 100];
-        println!(
-            "| {publishers} | {rate:.0} | {group:.1} | {raw:.0} | {:.0} % | {p50:.2} ms | {p99:.2} ms |",
-            ratio * 100.0
-        );
+        println!("| {publishers} | {rate:.0} | {group:.1} | {raw:.0} | {:.0} % | {replies} | {syncs} |", ratio * 100.0);
     }
 }
 
@@ -47,6 +43,13 @@ struct Round {
     raw: f64,
     /// Milliseconds.
     replies: Vec<f64>,
+    /// Milliseconds of the raw loop.
+    syncs: Vec<f64>,
+}
+
+fn percentiles(mut times: Vec<f64>) -> String {
+    let p50 = median(&mut times);
+    format!("{p50:.2}, {:.2} ms", times[times.len() * 99 / 100])
 }
 
 impl Round {
@@ -75,7 +78,8 @@ impl Round {
         thread.join().expect("the store's thread ends");
         let group = publications as f64 / groups(&path) as f64;
         fs::remove_dir_all(&path).expect("the store can be removed");
-        Self { rate, group, raw: raw(base, group.round() as usize), replies }
+        let (raw, syncs) = raw(base, group.round() as usize);
+        Self { rate, group, raw, replies, syncs }
     }
 }
 
@@ -110,17 +114,19 @@ fn groups(path: &Path) -> usize {
     files.map(marks).sum::<usize>().max(1)
 }
 
-/// Events a second of a loop that writes so many at once and syncs.
-fn raw(base: &Path, group: usize) -> f64 {
+/// Events a second of a loop that writes so many at once and syncs, and the milliseconds of each.
+fn raw(base: &Path, group: usize) -> (f64, Vec<f64>) {
     let path = base.join("raw");
     let mut file = File::create(&path).expect("a file");
     let bytes = data(1).repeat(group.max(1));
-    let (clock, mut groups) = (Clock::start(), 0);
+    let (clock, mut syncs, mut before) = (Clock::start(), Vec::new(), 0);
     while clock.elapsed() < SLICE {
         file.write_all(&bytes).expect("the disk takes it");
         file.sync_data().expect("the disk keeps it");
-        groups += 1;
+        let now = clock.micros();
+        syncs.push((now - before) as f64 / 1e3);
+        before = now;
     }
     fs::remove_file(&path).expect("it can be removed");
-    (groups * bytes.len() / DATA_BYTES) as f64 / clock.elapsed().as_secs_f64()
+    ((syncs.len() * bytes.len() / DATA_BYTES) as f64 / clock.elapsed().as_secs_f64(), syncs)
 }
