@@ -2,6 +2,8 @@
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
+use std::fs;
+
 use super::{super::StoreError, Bench, Kind, append};
 
 #[test]
@@ -50,4 +52,29 @@ fn what_a_failing_disk_acknowledged_is_there_and_what_it_refused_is_not() {
         assert_eq!(bench.texts("chat:a"), acknowledged);
     }
     assert!((50..400).contains(&acknowledged.len()), "{} acknowledged", acknowledged.len());
+}
+
+#[test]
+fn after_a_failed_sync_the_store_goes_on_in_a_new_file_and_what_is_left_in_the_old_one_does_not_count() {
+    let mut bench = Bench::new(Kind::Embedded);
+    bench.append("chat:a", "alice", None, "1");
+    let file = |n: u32| bench.folder.path().join(format!("{n:08}.log"));
+    let (first, second, third) = (file(1), file(2), file(3));
+    let good = fs::read(&first).unwrap();
+    bench.faults.fail();
+    let now = bench.now;
+    bench.engine().commit(&[append("chat:a", "alice", None, "lost")], now).unwrap_err();
+    bench.faults.end();
+    bench.append("chat:a", "alice", None, "2");
+    // A system that says "failed" once and "done" the next time may have kept nothing: that file takes no more.
+    assert!(second.exists());
+    assert_eq!(fs::read(&first).unwrap(), good);
+    // As if the end of the failed write could not be cut off: a whole group, which a start must not take for kept.
+    let mut tail = good.clone();
+    tail.extend_from_slice(&good[36..]);
+    fs::write(&first, &tail).unwrap();
+    bench.reopen();
+    assert_eq!(bench.texts("chat:a"), ["1", "2"]);
+    assert_eq!(fs::read(&first).unwrap(), good, "what nobody was promised is cut off");
+    assert!(!third.exists());
 }
