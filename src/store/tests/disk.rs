@@ -1,8 +1,8 @@
 //! Disks that are full or fail: nothing acknowledged is lost, nothing else appears, and the store goes on when the disk does.
 
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-
 use std::fs;
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{super::StoreError, Bench, Kind, append};
 
