@@ -174,3 +174,39 @@ fn publish(store: &Store, publisher: usize, round: u32) {
         std::io::stdout().write_all(line.as_bytes()).unwrap();
     }
 }
+
+#[test]
+fn check_refuses_a_damaged_store_with_a_way_out_that_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = Log::open(folder.path(), Faults::default(), unix_ms()).unwrap();
+    for n in 1..=3 {
+        let data = format!("event {n}").into_bytes().into();
+        let append = Append { channel: "chat:a".into(), from: "alice".into(), key: None, data, keep: KEEP };
+        log.commit(&[Write::Append(append)], unix_ms()).unwrap();
+    }
+    let check = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dormouse"));
+        command.arg("check").args(arguments).env_clear().env("DORMOUSE__STORE__PATH", folder.path());
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    };
+    let (code, text) = check(&[]);
+    assert!(code == 0 && text.contains(", in use"), "{text}");
+    let (code, text) = check(&["--repair"]);
+    assert!(code == 1 && text.contains("is in use by another process"), "{text}");
+    drop(log);
+    let (code, text) = check(&[]);
+    assert!(code == 0 && text.contains(": 1 channel, 3 events"), "{text}");
+    let file = folder.path().join("00000001.log");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let second = bytes.windows(7).position(|bytes| bytes == b"event 2").unwrap();
+    bytes[second] = b'E';
+    std::fs::write(&file, bytes).unwrap();
+    let (code, text) = check(&[]);
+    assert!(code == 1 && text.contains("00000001.log is damaged at byte ") && text.contains("--repair"), "{text}");
+    let (code, text) = check(&["--repair"]);
+    assert!(code == 0 && text.contains(": 1 channel, 2 events; ") && text.contains("/damaged-"), "{text}");
+    let (code, text) = check(&[]);
+    assert!(code == 0 && text.ends_with('\n') && text.contains(": 1 channel, 2 events"), "{text}");
+}

@@ -2,11 +2,17 @@
 //! does one thing to it, and prints one table; a command that checks promises exits with 1 when one is broken.
 //!
 //! From roof to ground: the measurements (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout`
-//! with `rounds` and `floor`, `echo`, `storm`) → `crowd`, `census`, `load` → `target`, `swarm`, `report` → `server`,
-//! `client`, `message`, `node` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
+//! with `rounds` and `floor`, `echo`, `storm`, `chaos` with its own four) → `crowd`, `census`, `load`, `team` → `target`,
+//! `swarm`, `report` → `server`, `client`, `message`, `node`, `scrape` → `frame`, `process`, `kernel`, `histogram`, `dice`,
+//! `clock`.
 
 mod burst;
 mod census;
+mod chaos;
+mod chaos_crowd;
+mod chaos_judge;
+mod chaos_kills;
+mod chaos_witness;
 mod client;
 mod clock;
 mod comeback;
@@ -26,12 +32,14 @@ mod node;
 mod process;
 mod report;
 mod rounds;
+mod scrape;
 mod server;
 mod soak;
 mod storm;
 mod swarm;
 mod tally;
 mod target;
+mod team;
 mod witness;
 
 use std::process::ExitCode;
@@ -61,6 +69,11 @@ enum Measurement {
     Echo(echo::Options),
     /// Connect, handshake, identify, subscribe, as fast as it goes
     Storm(storm::Options),
+    /// Kills in one half of a crowd, or of every shard, and what the others notice of them
+    Chaos(chaos::Options),
+    /// One client process of `chaos`
+    #[command(hide = true)]
+    ChaosCrowd,
     /// The sending process of the floor under `fanout`
     #[command(hide = true)]
     RawSend(floor::SenderOptions),
@@ -87,6 +100,8 @@ fn run(measurement: &Measurement) -> Result<bool> {
         Measurement::Fanout(options) => fanout::run(options),
         Measurement::Echo(options) => echo::run(options),
         Measurement::Storm(options) => storm::run(options),
+        Measurement::Chaos(options) => chaos::run(options),
+        Measurement::ChaosCrowd => chaos_crowd::serve(),
         Measurement::RawSend(options) => floor::send_raw(options),
     }
 }
