@@ -286,6 +286,11 @@ impl<P> Channel<P> {
         Some(Extent { epoch: self.epoch?, first: self.first, head: self.head })
     }
 
+    /// How many events there are; fewer than offsets where a repair has left holes.
+    pub(super) fn count(&self) -> u64 {
+        self.events.iter().flatten().count() as u64
+    }
+
     /// The first offset that is to be kept when `head` is the newest one, by age alone.
     pub(super) fn first_not_older(&self, unix_seconds: u64) -> u64 {
         let old =

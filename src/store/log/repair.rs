@@ -44,9 +44,8 @@ pub struct Repair {
 pub fn verify(path: &Path, unix_ms: u64) -> Result<Repair, OpenError> {
     let log = replay::check(path, unix_ms)?;
     let state = log.shared.state();
-    let extents = state.all_channels().filter_map(|(_, channel)| channel.extent());
     let (channels, events) =
-        extents.fold((0, 0), |(n, events), extent| (n + 1, events + (extent.head + 1 - extent.first)));
+        state.all_channels().fold((0, 0), |(channels, events), (_, channel)| (channels + 1, events + channel.count()));
     Ok(Repair { channels, events, dropped: 0, aside: None })
 }
 
