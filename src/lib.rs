@@ -20,6 +20,7 @@
 //! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed)
 //! shard       the engine: table of records, run queue, poller, turns, mailboxes, outboxes, sweeper, jobs, ledger
 //! supervision the tree: specs, supervisors, restarts; budgets, catch, crash reports and files, the watchdog
+//! store       what survives the process: events, memberships, cursors, keys; one thread commits in groups
 //! websocket   RFC 6455: bytes to messages and back, no I/O
 //! protocol    frames, requests, encodings, names, error codes, close codes
 //! token       JWTs, the keys that verify them, what they open
@@ -54,6 +55,7 @@
 //! | offsets, history, cursors, gaps, keys | `channel/home.rs` |
 //! | who hears what, and in which order | `channel/hub.rs` |
 //! | presence | `channel/presence.rs` |
+//! | what is kept on disk, and how | `store/mod.rs` is the contract, `store/log/` the embedded engine |
 //! | what one connection may hold or cost | `shard/table.rs`, `shard/mailbox.rs`, `shard/output.rs` |
 //! | reading, writing, fairness | `shard/stream.rs` |
 //! | how sockets come, go and change records | `shard/socket.rs` |
@@ -86,6 +88,7 @@ pub mod id;
 pub mod node;
 pub mod protocol;
 pub mod shard;
+pub mod store;
 pub mod supervision;
 pub mod telemetry;
 pub mod token;

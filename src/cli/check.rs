@@ -4,7 +4,9 @@ use std::{fmt::Write as _, time::Duration};
 
 use super::{Answer, Failure, settings, table::Table};
 use crate::{
-    config::{self, ApiKey, AuthMode, Config, Loaded, LogFormat, Namespace, Scope, Who},
+    clock::unix_ms,
+    config::{self, ApiKey, AuthMode, Config, Engine, Loaded, LogFormat, Namespace, Scope, Who},
+    store::{self, OpenError, Repair},
     token::Keys,
 };
 
@@ -19,14 +21,45 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     settings: settings::Settings,
+    /// Make a damaged store usable again: what is whole is kept, the rest is put aside. The server must be stopped
+    #[arg(long)]
+    repair: bool,
 }
 
 pub(super) fn run(args: Args) -> Result<Answer, Failure> {
     let sources = args.settings.sources(None);
     let name = sources.file.as_ref().map_or("the configuration".to_owned(), |file| file.display().to_string());
     let loaded = config::load(&sources)?;
-    let result = format!("{name} is good\n\n{}{}", changes(&loaded), summary(&loaded.config));
+    let store = kept(&loaded.config.store, args.repair)?;
+    let result = format!("{name} is good\n\n{}{}", changes(&loaded), summary(&loaded.config, &store));
     Ok(Answer { result, note: advice(&loaded.config), ..Answer::default() })
+}
+
+/// Where things are kept, and what is there already.
+fn kept(settings: &config::Store, repair: bool) -> Result<String, Failure> {
+    let path = settings.path.display();
+    if settings.engine == Engine::Memory {
+        return Ok("memory, nothing survives a restart".to_owned());
+    }
+    if !settings.path.exists() {
+        return Ok(format!("embedded, in {path}"));
+    }
+    let found = if repair { store::repair } else { store::verify }(&settings.path, unix_ms());
+    let Repair { channels, events, dropped, aside } = match found {
+        Ok(found) => found,
+        // A server at work is no mistake, unless something is to be done to its files.
+        Err(OpenError::Locked(_)) if !repair => return Ok(format!("embedded, in {path}, in use")),
+        Err(error) => return Err(Failure::new(error.to_string())),
+    };
+    let holds = format!("embedded, in {path}: {}, {}", counted(channels, "channel"), counted(events as usize, "event"));
+    Ok(match aside {
+        None => holds,
+        Some(aside) => format!(
+            "{holds}; {} were not readable, the old files are in {}",
+            counted(dropped as usize, "byte"),
+            aside.display()
+        ),
+    })
 }
 
 /// Who changed what. Of several for one key only the last is in force.
@@ -40,8 +73,8 @@ fn changes(loaded: &Loaded) -> String {
     if table.is_empty() { String::new() } else { format!("Changed:\n{table}\n\n") }
 }
 
-fn summary(config: &Config) -> String {
-    let Config { listen, shards, limits, store, auth, api, telemetry, .. } = config;
+fn summary(config: &Config, store: &str) -> String {
+    let Config { listen, shards, limits, auth, api, telemetry, .. } = config;
     let auth_line = match auth.mode {
         AuthMode::Open => "open: the token is the user name".to_owned(),
         // The configuration is good, so its keys can be read; a file that vanished since is told by `serve`.
@@ -92,7 +125,7 @@ fn summary(config: &Config) -> String {
             time(listen.drain)
         ),
     );
-    row("store", format!("embedded, in {}", store.path.display()));
+    row("store", store.to_owned());
     for (name, namespace) in config.channels.iter() {
         row(&format!("{name}:"), describe(namespace));
     }

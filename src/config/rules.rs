@@ -112,7 +112,7 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
     (
         "store",
         &[
-            ("engine", Rule::Choice(&["embedded"])),
+            ("engine", Rule::Choice(&["embedded", "memory"])),
             ("path", Rule::Directory),
             ("commit", duration(Duration::ZERO, SECOND)),
         ],

@@ -221,6 +221,8 @@ impl Default for Store {
 pub enum Engine {
     /// A log in the server's own process.
     Embedded,
+    /// Nothing beyond the process.
+    Memory,
 }
 
 /// `[auth]`

@@ -132,7 +132,7 @@ fn each_mistake_in_a_file_is_refused_with_its_place_and_what_would_be_right() {
         ),
         (
             "[store]\nengine = \"postgres\"",
-            "FILE:2:10: store.engine: \"postgres\" is not \"embedded\", the only one there is; the default is \"embedded\"",
+            "FILE:2:10: store.engine: \"postgres\" is not one of \"embedded\", \"memory\"; the default is \"embedded\"",
         ),
         (
             "[store]\npath = \"\"",
