@@ -20,7 +20,7 @@ use actix::{Actor, Addr, Context, Handler, Message, Supervised};
 use actix_rt::ArbiterHandle;
 use prometheus::IntCounter;
 
-use super::{BUILD, Children, CrashFile, CrashReport, Policy, Trace, catch};
+use super::{BUILD, ChildSpec, Children, CrashFile, CrashReport, Trace, catch};
 use crate::id::ConnectionId;
 
 /// Crashes that wait for their file.
@@ -100,11 +100,6 @@ impl Outbox {
         }
     }
 
-    /// Panics the actor, for chaos; `false` when it has no room even for that.
-    pub(super) fn panic(&self) -> bool {
-        self.actor.try_send(Panic).is_ok()
-    }
-
     pub(super) fn has_room(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) < WAITING
     }
@@ -141,7 +136,7 @@ impl CrashFiles {
     pub fn start(arbiter: &ArbiterHandle, children: &Children, folder: Folder, counters: Counters) -> Outbox {
         let waiting = Arc::new(AtomicUsize::new(0));
         let outbox = (Arc::clone(&waiting), counters.clone());
-        let actor = children.start(arbiter, Self::NAME, Policy::system(), move || Self {
+        let actor = children.start(arbiter, ChildSpec::system(Self::NAME), move || Self {
             folder,
             counters,
             waiting,
@@ -258,20 +253,6 @@ impl Handler<Draft> for CrashFiles {
     fn handle(&mut self, draft: Draft, _: &mut Self::Context) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.keep(draft);
-    }
-}
-
-/// Panic, for chaos.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Panic;
-
-impl Handler<Panic> for CrashFiles {
-    type Result = ();
-
-    #[expect(clippy::panic, reason = "an operator asked for it")]
-    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
-        panic!("chaos: asked to panic in crash-files");
     }
 }
 
@@ -417,7 +398,7 @@ mod tests {
         arbiter.spawn_fn(move || assert!(gate.recv().is_ok()));
         let made = actor("queue", WAITING * 2);
         let (folder, counters) = (made.folder.clone(), made.counters.clone());
-        let outbox = CrashFiles::start(&arbiter.handle(), &Children::new(clock), folder, counters.clone());
+        let outbox = CrashFiles::start(&arbiter.handle(), &Children::new(clock, 1), folder, counters.clone());
         let crashes = super::super::Crashes::with_files(clock, outbox, 1_000);
         let offered = 2 * WAITING as u64;
         (0..offered).for_each(|at| crashes.file(draft(at)));
@@ -437,7 +418,7 @@ mod tests {
         let clock = crate::clock::Clock::start();
         let made = actor("share", 2);
         let handle = actix_rt::Arbiter::current();
-        let outbox = CrashFiles::start(&handle, &Children::new(clock), made.folder.clone(), made.counters.clone());
+        let outbox = CrashFiles::start(&handle, &Children::new(clock, 1), made.folder.clone(), made.counters.clone());
         let crashes = super::super::Crashes::with_files(clock, outbox, made.folder.most);
         let taken = (0..1_000).filter(|_| crashes.wants_file("src/a.rs:1:1")).count();
         // Twice the folder at once; some more if the thousand took longer than a tenth of a second.
@@ -452,7 +433,7 @@ mod tests {
         let clock = crate::clock::Clock::start();
         let made = actor("traces", 1);
         let handle = actix_rt::Arbiter::current();
-        let outbox = CrashFiles::start(&handle, &Children::new(clock), made.folder.clone(), made.counters.clone());
+        let outbox = CrashFiles::start(&handle, &Children::new(clock, 1), made.folder.clone(), made.counters.clone());
         super::super::trace_for(&super::super::Crashes::with_files(clock, outbox, made.folder.most));
         let crash = || panic!("boom");
         for _ in 0..20 {

@@ -91,12 +91,6 @@ impl Crashes {
         }
     }
 
-    /// Panics the actor that writes files, for chaos; `false` when there is none.
-    #[must_use]
-    pub fn panic_writer(&self) -> bool {
-        self.0.files.as_ref().is_some_and(|files| files.outbox.panic())
-    }
-
     /// A file was wanted, and what it was to hold cannot be written down.
     pub fn cannot_file(&self) {
         if let Some(files) = &self.0.files {
