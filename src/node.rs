@@ -233,7 +233,13 @@ fn crashes(config: &Config, clock: Clock, metrics: &Metrics, children: &Children
     let result = |result| metrics.crash_files.with_label_values(&[result]);
     let counters = Counters { written: result("written"), skipped: result("skipped"), failed: result("failed") };
     let path = config.store.path.join(&config.supervision.crash_dir);
-    let folder = Folder { path, most, payloads: config.supervision.crash_payloads };
+    let folder = Folder {
+        path,
+        most,
+        payloads: config.supervision.crash_payloads,
+        // The file this process was started from, also when another one has taken its name.
+        program: Some("/proc/self/exe".into()),
+    };
     let outbox = CrashFiles::start(arbiter, children, folder, counters);
     Crashes::with_files(clock, outbox, most)
 }
