@@ -7,7 +7,8 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    crowd::gather,
+    clock,
+    crowd::{Arrival, gather},
     dialect::Dialect,
     floor,
     load::{Load, Span},
@@ -15,6 +16,9 @@ use crate::{
     rounds::{self, Pace, Rounds},
     target::{Target, TargetOptions},
 };
+
+/// What subscribers are given to be seated in a server that does not say so.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// Options of `fanout`.
 #[derive(Args, Debug)]
@@ -102,6 +106,10 @@ fn measure(
     })?;
     let publisher = gather(&mut swarm, 1, 1, dialect.publishing(), |_| Some(dialect.publisher(&host)))?;
     let publisher = publisher.keys.start;
+    if dialect.subscribed() == Arrival::Opened {
+        // Nobody tells when such a subscriber is seated: one whose channel lives in another process is not yet.
+        swarm.linger(clock::now() + UNTOLD, |_, _| {})?;
+    }
     if let Some(beat) = dialect.beat() {
         swarm.repeat(beat, crowd.heartbeat);
     }
