@@ -2,12 +2,15 @@
 //! benchmarks, and the proof that the engine below knows nothing of the chat protocol above.
 
 use actix::{Actor, Handler, Message};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Now,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{Behaviour, Class, Description, Hub, Life, Mail, Payload, Post, Turn},
+    shard::{
+        self, Behaviour, Class, Description, Hub, Life, Mail, Network, Payload, Post, ReplayError, Replayed, Turn,
+    },
 };
 
 /// Nothing is remembered between turns.
@@ -22,7 +25,7 @@ pub struct EchoSettings {
 }
 
 /// Messages between echo connections: there are none.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Nothing {}
 
 /// A hub without a duty.
@@ -58,6 +61,7 @@ impl Behaviour for Echo {
     type Settings = EchoSettings;
     type Hub = NoHub;
 
+    const NAME: &'static str = "echo";
     const LABELS: &'static [&'static str] = &["echo"];
 
     fn open((): &(), _: Now) {}
@@ -113,18 +117,27 @@ impl Behaviour for Echo {
     }
 }
 
+/// Plays the turn of a crash file.
+///
+/// # Errors
+/// It is no crash file of this behaviour: what is wrong, and where.
+pub fn replay(json: &str) -> Result<Replayed, ReplayError> {
+    // No turn reads how large a message may be.
+    shard::replay::<Echo>(json, |_| Ok(EchoSettings { max_message_bytes: 0 }))
+}
+
 impl Hub<Echo> for NoHub {
     type Letter = Nothing;
 
-    fn ask(&mut self, _: ConnectionId, ask: Nothing, _: &mut Post<'_, Echo>) {
+    fn ask(&mut self, _: ConnectionId, ask: Nothing, _: &mut Post<'_, Echo, impl Network>) {
         match ask {}
     }
 
-    fn letter(&mut self, letter: Nothing, _: &mut Post<'_, Echo>) {
+    fn letter(&mut self, letter: Nothing, _: &mut Post<'_, Echo, impl Network>) {
         match letter {}
     }
 
-    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo>) {}
+    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo, impl Network>) {}
 
-    fn tick(&mut self, _: &mut Post<'_, Echo>) {}
+    fn tick(&mut self, _: &mut Post<'_, Echo, impl Network>) {}
 }

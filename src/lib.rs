@@ -19,7 +19,7 @@
 //! echo        the smallest behaviour: sends everything back
 //! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed)
 //! shard       the engine: table of records, run queue, poller, turns, mailboxes, outboxes, sweeper, jobs, ledger
-//! supervision policy, budget, catch, crash reports, the supervisor of actix actors, the watchdog
+//! supervision policy, budget, catch, crash reports and files, the supervisor of actix actors, the watchdog
 //! websocket   RFC 6455: bytes to messages and back, no I/O
 //! protocol    frames, requests, encodings, names, error codes, close codes
 //! token       JWTs and channel patterns
@@ -56,6 +56,7 @@
 //! | what one connection may hold or cost | `shard/table.rs`, `shard/mailbox.rs`, `shard/output.rs` |
 //! | reading, writing, fairness | `shard/stream.rs` |
 //! | how sockets come, go and change records | `shard/socket.rs` |
+//! | what a crash file keeps, and what it hides | `shard/evidence.rs`, `connection/redact.rs`, `connection/mask.rs` |
 //! | restart rules | `supervision/policy.rs`, `supervision/budget.rs` |
 //! | RFC 6455 | `websocket/reader.rs`, `websocket/frame.rs` |
 //! | the handshake and its refusals | `http/handshake.rs` |

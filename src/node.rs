@@ -18,12 +18,12 @@ use crate::{
     channel::{ChannelHub, Directory},
     clock::Clock,
     config::Config,
-    connection::{ConnectionActor, Settings},
-    echo::{EchoSettings, NoHub},
+    connection::{self, ConnectionActor, Settings},
+    echo::{self, Echo, EchoSettings, NoHub},
     http::{self, Gateway},
     id::ConnectionId,
-    shard::{self, Shards, Sockets},
-    supervision::{self, Children, Watchdog},
+    shard::{self, Behaviour as _, ReplayError, Replayed, Shards, Sockets},
+    supervision::{self, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Watchdog},
     telemetry::{self, Metrics},
 };
 
@@ -85,6 +85,30 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     }
 }
 
+/// Plays the turn of a crash file, whosever it was.
+///
+/// # Errors
+/// It is no crash file: what is wrong, and where.
+pub fn replay(crash_file: &str) -> Result<Replayed, ReplayError> {
+    match behaviour_of(&CrashFile::read(crash_file)?)? {
+        "echo" => echo::replay(crash_file),
+        _ => connection::replay(crash_file),
+    }
+}
+
+/// The module whose behaviour's turn a crash file holds.
+///
+/// # Errors
+/// There is none of that name.
+pub fn behaviour_of(file: &CrashFile) -> Result<&'static str, ReplayError> {
+    let found = shard::evidence(file)?.behaviour;
+    match &*found {
+        ConnectionActor::NAME => Ok("connection"),
+        Echo::NAME => Ok("echo"),
+        _ => Err(ReplayError::Behaviour { found, known: "\"gateway\" and \"echo\"" }),
+    }
+}
+
 /// Ends the shards' threads; `false` when that takes longer than `patience`. A thread that is stuck ends with the process.
 fn join(arbiters: Vec<Arbiter>, patience: Duration) -> bool {
     let (ended, all_ended) = std::sync::mpsc::sync_channel(1);
@@ -112,10 +136,13 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     let children = Children::new(clock);
     let watchdog = Watchdog::start(clock, config.limits.turn_warn, config.limits.turn_stall)
         .context("cannot start the watchdog's thread")?;
+    let crashes = crashes(&config, clock, &metrics, &children);
     let node = node_name()?;
     let count = shard_count(&config);
     let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
-    let directory = Arc::new(Directory::new(&config.channels, count as u16));
+    let mut salt = [0; 8];
+    getrandom::fill(&mut salt)?;
+    let directory = Arc::new(Directory::new(&config.channels, count as u16, u64::from_ne_bytes(salt)));
     let settings = Arc::new(Settings::new(&config, node.clone()));
     let plan = |name| shard::Plan {
         name,
@@ -126,6 +153,7 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
         sockets: Arc::clone(&sockets),
         children: children.clone(),
         watchdog: watchdog.clone(),
+        crashes: crashes.clone(),
     };
     let hub = {
         let (directory, metrics) = (Arc::clone(&directory), metrics.clone());
@@ -148,9 +176,34 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
             Shards::start(plan("echo"), Arc::new(settings), |_| NoHub)
         })
         .transpose()?;
-    let gateway =
-        Gateway::new(http::Plan { config, node, clock, shards, echo, directory, metrics, sockets, children, watchdog });
+    let gateway = Gateway::new(http::Plan {
+        config,
+        node,
+        clock,
+        shards,
+        echo,
+        directory,
+        metrics,
+        sockets,
+        children,
+        watchdog,
+        crashes,
+    });
     Ok((Arc::new(gateway), arbiters))
+}
+
+/// Counts crashes and, unless that is off, has files written of them by an actor on a thread of its own: disks are slow.
+fn crashes(config: &Config, clock: Clock, metrics: &Metrics, children: &Children) -> Crashes {
+    let most = config.supervision.crash_files;
+    if most == 0 {
+        return Crashes::default();
+    }
+    let result = |result| metrics.crash_files.with_label_values(&[result]);
+    let counters = Counters { written: result("written"), skipped: result("skipped"), failed: result("failed") };
+    let path = config.store.path.join(&config.supervision.crash_dir);
+    let folder = Folder { path, most, payloads: config.supervision.crash_payloads };
+    let outbox = CrashFiles::start(&Arbiter::new().handle(), children, folder, counters);
+    Crashes::with_files(clock, outbox, most)
 }
 
 /// A fresh opaque name: two lives of one server are two nodes.

@@ -113,6 +113,8 @@ metrics! {
     mailbox_wait_seconds: Histogram = histogram(SECONDS), "dormouse_mailbox_wait_seconds";
     /// Crashed turns and jobs by place.
     crashes: IntCounterVec = counters("place"), "dormouse_crashes_total";
+    /// Crashes by what became of their file.
+    crash_files: IntCounterVec = counters("result"), "dormouse_crash_files_total";
     /// Actors restarted.
     restarts: IntCounter = counter, "dormouse_restarts_total";
     /// From a crash until the actor is ready for its next message.

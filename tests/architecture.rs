@@ -29,7 +29,8 @@ const LAYERS: &[&[&str]] = &[
 /// Every arrow there is: who, and whom it knows.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["node", "config", "clock", "token"]),
+    // Commands that run here and not in a server read crash files themselves.
+    ("cli", &["node", "shard", "supervision", "config", "clock", "token"]),
     // The one place that constructs knows nearly everything; nothing but a command knows it.
     ("node", &["http", "connection", "echo", "channel", "shard", "supervision", "config", "id", "telemetry", "clock"]),
     (

@@ -390,9 +390,30 @@ fn kill_says_when_chaos_is_off() {
 }
 
 #[test]
+fn chaos_refuses_what_it_cannot_read_with_an_example() {
+    for (arguments, told) in [
+        (&["--rate", "fast"][..], "1000/s"),
+        (&["--rate", "0/s"], "1000/s"),
+        (&["--rate", "1000000/s"], "at most"),
+        (&["--for", "0s"], "60s"),
+        (&["--for", "soon"], "60s"),
+        (&["--for", "2days"], "24h"),
+        (&["--faults", "melt"], "panic_shard"),
+        (&["--faults", "panic=0"], "panic=9"),
+        (&["--faults", "panic,stall", "--where", "wake"], "turn, job"),
+        (&["--where", "bed"], "wake"),
+        (&["--ms", "0"], "60000"),
+    ] {
+        let outcome = dormouse(&[&["chaos"], arguments].concat());
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(outcome.stderr.contains(told), "{arguments:?}: {}", outcome.stderr);
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_is_named_with_how_to_start_one() {
     let url = format!("http://{}", nobody());
-    for arguments in [&["connections"][..], &["inspect", "x"], &["kill", "x"], &["publish", "c", "1"]] {
+    for arguments in [&["connections"][..], &["inspect", "x"], &["kill", "x"], &["chaos"], &["publish", "c", "1"]] {
         let outcome = dormouse(&[arguments, &["--url", &url]].concat());
         assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""));
         assert!(outcome.stderr.contains(&url) && outcome.stderr.contains("dormouse serve"), "{}", outcome.stderr);

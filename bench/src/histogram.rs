@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Counters to each doubling.
 const STEPS: u64 = 64;
 
 /// See the file's head.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Histogram {
     counters: Vec<u64>,
     count: u64,
@@ -24,6 +26,13 @@ impl Histogram {
         self.counters[place(nanos)] += 1;
         self.count += 1;
         self.longest = self.longest.max(nanos);
+    }
+
+    /// Adds what another one has recorded.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.counters.iter_mut().zip(&other.counters).for_each(|(sum, counter)| *sum += counter);
+        self.count += other.count;
+        self.longest = self.longest.max(other.longest);
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -86,6 +95,17 @@ mod tests {
         let near = |q: f64, micros: f64| (ramp.quantile(q).as_secs_f64() * 1e6 / micros - 1.0).abs() < 0.02;
         assert!(near(0.5, 500.0) && near(0.99, 990.0) && near(1.0, 1000.0));
         assert_eq!((ramp.count(), ramp.longest()), (1000, Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn two_halves_added_and_sent_elsewhere_are_the_whole() {
+        let (mut low, mut high) = (Histogram::new(), Histogram::new());
+        (1..=500).for_each(|micros| low.record(Duration::from_micros(micros)));
+        (501..=1000).for_each(|micros| high.record(Duration::from_micros(micros)));
+        low.add(&high);
+        let there: Histogram = serde_json::from_str(&serde_json::to_string(&low).unwrap()).unwrap();
+        assert_eq!((there.count(), there.longest()), (1000, Duration::from_millis(1)));
+        assert!(there.quantile(0.5) > Duration::from_micros(490) && there.quantile(0.5) < Duration::from_micros(510));
     }
 
     #[test]

@@ -2,12 +2,19 @@
 //! `--url`), does one thing to it, and prints one table; a command that checks promises exits with 1 when one is broken.
 //! `compare` runs the others again and again, each in a process of its own, and puts servers side by side.
 //!
-//! From roof to ground: `compare` → `contest` → `table`, `plot` → `results` → `figures`, `contestant`; the measurements (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout`
-//! with `rounds` and `floor`, `echo`, `storm`) → `crowd`, `census`, `load` → `target`, `swarm`, `report` → `peer`,
-//! `dialect`, `server`, `client`, `message`, `node`; the floors `raw_accept` and `floor` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
+//! From roof to ground: `compare` → `contest` → `table`, `plot` → `results` → `figures`, `contestant`; the measurements
+//! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
+//! `chaos` with its own four) → `crowd`, `census`, `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and
+//! `raw_accept` → `peer`, `dialect` → `server`, `client`, `message`, `node`, `scrape` → `frame`, `process`, `kernel`,
+//! `histogram`, `dice`, `clock`.
 
 mod burst;
 mod census;
+mod chaos;
+mod chaos_crowd;
+mod chaos_judge;
+mod chaos_kills;
+mod chaos_witness;
 mod client;
 mod clock;
 mod comeback;
@@ -36,6 +43,7 @@ mod raw_accept;
 mod report;
 mod results;
 mod rounds;
+mod scrape;
 mod server;
 mod soak;
 mod storm;
@@ -43,6 +51,7 @@ mod swarm;
 mod table;
 mod tally;
 mod target;
+mod team;
 mod witness;
 
 use std::process::ExitCode;
@@ -77,6 +86,11 @@ enum Measurement {
     /// The floor under `storm` and `density`: accepts, answers the handshake, holds the socket
     #[command(hide = true)]
     RawAccept,
+    /// Kills in one half of a crowd, or of every shard, and what the others notice of them
+    Chaos(chaos::Options),
+    /// One client process of `chaos`
+    #[command(hide = true)]
+    ChaosCrowd,
     /// The sending process of the floor under `fanout`
     #[command(hide = true)]
     RawSend(floor::SenderOptions),
@@ -105,6 +119,8 @@ fn run(measurement: &Measurement) -> Result<bool> {
         Measurement::Storm(options) => storm::run(options),
         Measurement::Compare(options) => compare::run(options),
         Measurement::RawAccept => raw_accept::serve(),
+        Measurement::Chaos(options) => chaos::run(options),
+        Measurement::ChaosCrowd => chaos_crowd::serve(),
         Measurement::RawSend(options) => floor::send_raw(options),
     }
 }

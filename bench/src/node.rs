@@ -10,6 +10,9 @@ use serde::Deserialize;
 /// `/v1/node`, as far as measurements care.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Node {
+    /// As many as there are; their numbers are not read here.
+    #[serde(default)]
+    pub(crate) shards: Vec<serde::de::IgnoredAny>,
     pub(crate) connections: Connections,
     #[serde(default)]
     pub(crate) restarts: u64,

@@ -97,6 +97,20 @@ impl Report {
         self.rows.push([name.to_owned(), grouped(value as f64), verdict]);
     }
 
+    /// A number that should be at most `most`. Missing it is told and fails nothing: times are also the machine's.
+    pub(crate) fn goal(&mut self, name: &str, value: f64, unit: Unit, most: f64, note: impl Into<String>) {
+        let held = value <= most;
+        self.json.insert(name.to_owned(), json!({"value": value, "goal": most, "held": held}));
+        let verdict = if held { "goal met" } else { "GOAL MISSED" };
+        let note = note.into();
+        let comma = if note.is_empty() { "" } else { ", " };
+        self.rows.push([
+            name.to_owned(),
+            show(value, unit),
+            format!("{verdict} (≤ {}){comma}{note}", show(most, unit)),
+        ]);
+    }
+
     /// Whether every invariant held.
     pub(crate) fn held(&self) -> bool {
         self.failed.is_empty()
@@ -143,7 +157,7 @@ pub(crate) fn show(value: f64, unit: Unit) -> String {
         Unit::Micros => short(Duration::from_secs_f64(value.max(0.0) / 1e6)),
         Unit::Seconds => format!("{value:.2} s"),
         Unit::Percent => format!("{value:.1} %"),
-        Unit::Ratio => format!("{value:.2} ×"),
+        Unit::Ratio => format!("{value:.3} ×"),
         Unit::Cores if value.abs() < 0.1 => format!("{value:.5} cores"),
         Unit::Cores => format!("{value:.2} cores"),
     }
@@ -197,6 +211,15 @@ mod tests {
         assert_eq!(show(0.36, Unit::Micros), "0.36 µs");
         assert_eq!(short(Duration::from_micros(2_500)), "2.50 ms");
         assert_eq!(short(Duration::from_secs(3)), "3.00 s");
+    }
+
+    #[test]
+    fn a_missed_goal_is_told_and_fails_nothing() {
+        let mut report = Report::new("test");
+        report.goal("met", 1.1, Unit::Ratio, 1.1, "");
+        report.goal("missed", 101.0, Unit::Micros, 100.0, "");
+        let table = report.table();
+        assert!(report.held() && table.contains("goal met (≤ 1.100 ×)") && table.contains("GOAL MISSED (≤ 100 µs)"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(crate) struct TargetOptions {
     pid: Option<u32>,
     /// Loopback addresses to connect from, 127.0.0.1 and up
     #[arg(long, default_value_t = 8)]
-    sources: u8,
+    pub(crate) sources: u8,
     /// Seed of masks and jitter
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

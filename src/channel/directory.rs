@@ -5,16 +5,17 @@
 
 use std::{
     borrow::Borrow,
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
 use dashmap::DashSet;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Namespace, Namespaces};
 
 /// What never changes about a channel.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Channel {
     /// Its name.
     pub name: Box<str>,
@@ -54,19 +55,20 @@ pub struct Directory {
     channels: DashSet<Entry>,
     namespaces: Vec<(Box<str>, Arc<Namespace>)>,
     defaults: Arc<Namespace>,
-    hasher: RandomState,
+    salt: u64,
     shards: u16,
 }
 
 impl Directory {
-    /// An empty directory for a node of `shards` shards.
+    /// An empty directory for a node of `shards` shards. `salt` decides which shard is home to which name, and is nobody
+    /// else's to know: names that all have one home would burden it.
     #[must_use]
-    pub fn new(namespaces: &Namespaces, shards: u16) -> Self {
+    pub fn new(namespaces: &Namespaces, shards: u16, salt: u64) -> Self {
         Self {
             channels: DashSet::new(),
             namespaces: namespaces.iter().map(|(name, namespace)| (name.into(), Arc::new(namespace.clone()))).collect(),
             defaults: Arc::new(namespaces.of("").clone()),
-            hasher: RandomState::new(),
+            salt,
             shards,
         }
     }
@@ -90,7 +92,9 @@ impl Directory {
     /// What the channel of that name would be.
     #[must_use]
     pub fn imagine(&self, name: &str) -> Arc<Channel> {
-        let home = (self.hasher.hash_one(name) % u64::from(self.shards)) as u16;
+        let mut hasher = DefaultHasher::new();
+        (self.salt, name).hash(&mut hasher);
+        let home = (hasher.finish() % u64::from(self.shards)) as u16;
         Arc::new(Channel { name: name.into(), home, namespace: self.namespace(name) })
     }
 
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_name_is_one_channel_with_its_namespace() {
-        let directory = Directory::new(&Config::default().channels, 2);
+        let directory = Directory::new(&Config::default().channels, 2, 0);
         let first = directory.intern("chat:lobby");
         assert!(Arc::ptr_eq(&first, &directory.intern("chat:lobby")));
         assert!(first.namespace.presence);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -26,7 +27,7 @@ const KEY_LIFE: Duration = Duration::from_secs(10 * 60);
 const MOST_KEYS: usize = 65_536;
 
 /// A publication with its place in the channel.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Event {
     /// The channel.
     pub channel: Arc<Channel>,
@@ -50,7 +51,7 @@ pub struct Publication {
 }
 
 /// Where a publication ended up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     /// Its place.
     pub offset: u64,
@@ -86,7 +87,7 @@ pub enum Since {
 }
 
 /// Events that will not arrive, both ends inclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// First.
     pub from: u64,
@@ -97,7 +98,7 @@ pub struct Gap {
 }
 
 /// What a new subscriber gets before live events.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CatchUp {
     /// Life of the numbering.
     pub epoch: Epoch,

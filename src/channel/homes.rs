@@ -154,7 +154,9 @@ impl Homes {
 
     /// What has changed in who is here, since the last call, for the watchers of each channel.
     pub(super) fn take_presence(&mut self) -> Vec<Outgoing> {
-        let restless = std::mem::take(&mut self.restless);
+        let mut restless: Vec<_> = std::mem::take(&mut self.restless).into_iter().collect();
+        // Always the same order for the same events: a simulation must repeat itself.
+        restless.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         restless.into_iter().filter_map(|channel| self.changes(channel)).collect()
     }
 
@@ -170,6 +172,12 @@ impl Homes {
         });
         let whisper = Whisper { channel, frame, audience: Audience::Watchers };
         Some(Outgoing { to: home.subscribers.clone(), what: Spread::Whisper(Arc::new(whisper)) })
+    }
+
+    /// Homes, and subscribers counted in them.
+    #[cfg(feature = "simulation")]
+    pub(super) fn traces(&self) -> (usize, u32) {
+        (self.homes.len(), self.homes.values().flat_map(|home| &home.subscribers).sum())
     }
 
     /// Drops homes that nothing depends on.

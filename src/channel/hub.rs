@@ -23,7 +23,7 @@ use crate::{
         close::Close,
         error::{ErrorCode, Fault},
     },
-    shard::{Behaviour, Full, Hub, Post},
+    shard::{Behaviour, Full, Hub, Network, Post},
     telemetry::Metrics,
 };
 
@@ -41,6 +41,22 @@ pub struct ChannelHub {
     overflows: Overflows,
     told_presence_at: u32,
     forgot_at: u32,
+}
+
+/// What a hub remembers.
+#[cfg(feature = "simulation")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HubTraces {
+    /// Channels with subscribers on this shard.
+    pub seats: usize,
+    /// Parked sessions with paused subscriptions.
+    pub paused: usize,
+    /// Connections with untold gaps.
+    pub overflows: usize,
+    /// Channels that live here.
+    pub homes: usize,
+    /// Subscribers those have counted.
+    pub subscribers: u32,
 }
 
 /// A behaviour whose connections speak with a [`ChannelHub`].
@@ -71,9 +87,23 @@ impl ChannelHub {
         }
     }
 
+    /// What it remembers, for looking whether it is back to nothing.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub fn traces(&self) -> HubTraces {
+        let (homes, subscribers) = self.homes.traces();
+        let overflows = self.overflows.len();
+        HubTraces { seats: self.seats.len(), paused: self.paused.len(), overflows, homes, subscribers }
+    }
+
     /// Sends a request to the channel's home, which may be here.
-    fn ask_home<B>(&mut self, channel: Arc<Channel>, origin: Origin, request: HomeRequest, post: &mut Post<'_, B>)
-    where
+    fn ask_home<B>(
+        &mut self,
+        channel: Arc<Channel>,
+        origin: Origin,
+        request: HomeRequest,
+        post: &mut Post<'_, B, impl Network>,
+    ) where
         B: Channeled,
     {
         if channel.home == post.shard() {
@@ -84,8 +114,13 @@ impl ChannelHub {
     }
 
     /// Serves a request to a channel that lives here: its news first, then the answer.
-    fn at_home<B>(&mut self, channel: Arc<Channel>, origin: Origin, request: HomeRequest, post: &mut Post<'_, B>)
-    where
+    fn at_home<B>(
+        &mut self,
+        channel: Arc<Channel>,
+        origin: Origin,
+        request: HomeRequest,
+        post: &mut Post<'_, B, impl Network>,
+    ) where
         B: Channeled,
     {
         let (answer, outgoing) = self.homes.serve(&channel, &origin, request, post.now());
@@ -96,7 +131,7 @@ impl ChannelHub {
     }
 
     /// Sends something once to every shard with subscribers.
-    fn send_out<B>(&mut self, Outgoing { to, what }: &Outgoing, post: &mut Post<'_, B>)
+    fn send_out<B>(&mut self, Outgoing { to, what }: &Outgoing, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -110,7 +145,7 @@ impl ChannelHub {
     }
 
     /// Offers something to the subscribers of this shard.
-    fn spread<B>(&mut self, what: &Spread, post: &mut Post<'_, B>)
+    fn spread<B>(&mut self, what: &Spread, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -120,7 +155,7 @@ impl ChannelHub {
         }
     }
 
-    fn answer<B>(&mut self, channel: Arc<Channel>, origin: Origin, answer: Answer, post: &mut Post<'_, B>)
+    fn answer<B>(&mut self, channel: Arc<Channel>, origin: Origin, answer: Answer, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -134,8 +169,14 @@ impl ChannelHub {
     }
 
     /// An answer reaches the shard of the connection that asked.
-    fn arrive<B>(&mut self, channel: Arc<Channel>, to: ConnectionId, tag: Tag, answer: Answer, post: &mut Post<'_, B>)
-    where
+    fn arrive<B>(
+        &mut self,
+        channel: Arc<Channel>,
+        to: ConnectionId,
+        tag: Tag,
+        answer: Answer,
+        post: &mut Post<'_, B, impl Network>,
+    ) where
         B: Channeled,
     {
         let Answer::Subscribed { mut catch_up, roster, subscriber } = answer else {
@@ -167,7 +208,7 @@ impl ChannelHub {
     }
 
     /// Offers an event to every subscriber of this shard.
-    fn deliver<B>(&mut self, event: &Arc<Event>, post: &mut Post<'_, B>)
+    fn deliver<B>(&mut self, event: &Arc<Event>, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -191,7 +232,7 @@ impl ChannelHub {
     }
 
     /// Offers something ephemeral to those it is for.
-    fn hear<B>(&mut self, whisper: &Arc<Whisper>, post: &mut Post<'_, B>)
+    fn hear<B>(&mut self, whisper: &Arc<Whisper>, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -210,7 +251,7 @@ impl ChannelHub {
     }
 
     /// Tells the home that one subscriber of this shard is gone.
-    fn give_up_place<B>(&mut self, channel: Arc<Channel>, user: CompactString, post: &mut Post<'_, B>)
+    fn give_up_place<B>(&mut self, channel: Arc<Channel>, user: CompactString, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -219,7 +260,7 @@ impl ChannelHub {
     }
 
     /// Takes back what waits of `channel` for a connection that no longer wants it, or wants it again from its cursor.
-    fn withdraw<B>(&mut self, channel: &Arc<Channel>, from: ConnectionId, post: &mut Post<'_, B>)
+    fn withdraw<B>(&mut self, channel: &Arc<Channel>, from: ConnectionId, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -269,7 +310,7 @@ impl ChannelHub {
 impl<B: Channeled> Hub<B> for ChannelHub {
     type Letter = Letter;
 
-    fn ask(&mut self, from: ConnectionId, ask: Ask, post: &mut Post<'_, B>) {
+    fn ask(&mut self, from: ConnectionId, ask: Ask, post: &mut Post<'_, B, impl Network>) {
         match ask {
             Ask::OfHome { channel, tag, request } => {
                 let creates = matches!(request, HomeRequest::Subscribe { .. } | HomeRequest::Publish(_));
@@ -319,7 +360,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         }
     }
 
-    fn letter(&mut self, letter: Letter, post: &mut Post<'_, B>) {
+    fn letter(&mut self, letter: Letter, post: &mut Post<'_, B, impl Network>) {
         match letter {
             Letter::Home { channel, origin, request } => self.at_home(channel, origin, request, post),
             Letter::Answer { channel, to, tag, answer } => self.arrive(channel, to, tag, answer, post),
@@ -327,13 +368,13 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         }
     }
 
-    fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B>) {
+    fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B, impl Network>) {
         for (channel, gap) in self.overflows.take(connection.index()) {
             post.tell(connection, Notice::Gap { channel, gap });
         }
     }
 
-    fn tick(&mut self, post: &mut Post<'_, B>) {
+    fn tick(&mut self, post: &mut Post<'_, B, impl Network>) {
         let now = post.now();
         if now.ms_since(self.told_presence_at) >= self.presence_interval_ms {
             self.told_presence_at = now.ms();

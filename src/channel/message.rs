@@ -4,6 +4,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
@@ -89,7 +90,7 @@ impl Ask {
 }
 
 /// Who subscribes, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Subscriber {
     /// The user.
     pub user: CompactString,
@@ -154,7 +155,8 @@ pub enum HomeRequest {
 }
 
 /// What a home answers.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// To `Subscribe`.
     Subscribed {
@@ -185,7 +187,7 @@ pub enum Answer {
 }
 
 /// A channel's numbers.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Description {
     /// Name.
     pub channel: String,
@@ -201,7 +203,7 @@ pub struct Description {
 }
 
 /// What an answer answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag {
     /// Which of the record's sockets asked: an answer to a request of an earlier socket is no answer on this one.
     pub socket: u8,
@@ -210,7 +212,8 @@ pub struct Tag {
 }
 
 /// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// A request of the client, perhaps without an id.
     Request(Option<RequestId>),
@@ -266,7 +269,7 @@ pub enum Spread {
 }
 
 /// Something ephemeral for the subscribers of a channel.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Whisper {
     /// The channel.
     pub channel: Arc<Channel>,
@@ -277,7 +280,8 @@ pub struct Whisper {
 }
 
 /// To whom a whisper goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Audience {
     /// All subscribers but this connection.
     AllBut(Option<ConnectionId>),
@@ -286,7 +290,8 @@ pub enum Audience {
 }
 
 /// What the hub tells a connection.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// A publication. Twice behind a pointer: the inner one is shared by shards, the outer one by the many mailboxes of a
     /// shard, which so count references without touching memory that another core counts in too.

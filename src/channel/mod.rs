@@ -16,6 +16,8 @@ mod shared_frame;
 pub use directory::{Channel, Directory};
 pub use home::{CatchUp, Event, Gap, Publication, Published, Since};
 pub use hub::ChannelHub;
+#[cfg(feature = "simulation")]
+pub use hub::HubTraces;
 pub use message::{
     Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Purpose, Spread, Subscriber, Tag, Whisper,
 };

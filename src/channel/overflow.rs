@@ -38,6 +38,12 @@ impl Overflows {
         }
     }
 
+    /// Connections that have some.
+    #[cfg(feature = "simulation")]
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     /// The gaps to tell, now that there is room.
     pub(super) fn take(&mut self, index: u32) -> Vec<(Arc<Channel>, Gap)> {
         self.open.remove(&index).unwrap_or_default()

@@ -3,6 +3,8 @@
 
 use std::sync::OnceLock;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::{
     protocol::{
         encoding::{Encoding, msgpack_from_json},
@@ -25,8 +27,12 @@ impl SharedFrame {
     pub fn new(frame: &Frame<'_>) -> Self {
         let mut payload = Vec::with_capacity(256);
         Encoding::Json.write(frame, &mut payload);
+        Self::of_json(&payload)
+    }
+
+    fn of_json(payload: &[u8]) -> Self {
         let mut json = Vec::with_capacity(payload.len() + 10);
-        frame::write_text(&mut json, &payload);
+        frame::write_text(&mut json, payload);
         let payload_at = json.len() - payload.len();
         Self { json: json.into_boxed_slice(), payload_at, msgpack: OnceLock::new() }
     }
@@ -48,5 +54,18 @@ impl SharedFrame {
     #[must_use]
     pub fn json(&self) -> &[u8] {
         &self.json[self.payload_at..]
+    }
+}
+
+/// As the text of its JSON object, to the byte.
+impl Serialize for SharedFrame {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(self.json()))
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedFrame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|json| Self::of_json(json.as_bytes()))
     }
 }

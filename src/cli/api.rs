@@ -1,7 +1,7 @@
 //! The client side of the HTTP API (CONTRACT §2): one request to a running server, and its refusals as sentences that say
 //! what to do. Used by the commands that talk to a server.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, sync::OnceLock, time::Duration};
 
 use serde_json::Value;
 use ureq::{Agent, http};
@@ -19,6 +19,9 @@ pub(super) struct Server {
     /// One of the server's api.keys
     #[arg(long, env = "DORMOUSE_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
+    /// Keeps the connection between requests; shared by the threads of a command.
+    #[arg(skip)]
+    agent: OnceLock<Agent>,
 }
 
 /// An error that the server answered with.
@@ -64,14 +67,7 @@ impl Server {
             request = request.header("Authorization", format!("Bearer {key}"));
         }
         let request = request.body(body).map_err(|error| Failure::usage(format!("{}: {error}", self.url)))?;
-        let agent: Agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(TIMEOUT))
-            // Never through a proxy from the environment: the server is near, and the key is secret.
-            .proxy(None)
-            .allow_non_standard_methods(true)
-            .build()
-            .into();
+        let agent = self.agent.get_or_init(agent);
         let mut response = agent.run(request).map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(&error))?;
@@ -111,6 +107,17 @@ impl Server {
     }
 }
 
+fn agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(TIMEOUT))
+        // Never through a proxy from the environment: the server is near, and the key is secret.
+        .proxy(None)
+        .allow_non_standard_methods(true)
+        .build()
+        .into()
+}
+
 /// A name as one part of a path.
 pub(super) fn path_part(name: &str) -> String {
     name.bytes().fold(String::with_capacity(name.len()), |mut part, byte| {
@@ -133,7 +140,9 @@ mod tests {
     use super::*;
 
     fn address(url: &str) -> Result<String, u8> {
-        Server { url: url.to_owned(), api_key: None }.address("/v1/node").map_err(|failure| failure.code)
+        Server { url: url.to_owned(), api_key: None, agent: OnceLock::new() }
+            .address("/v1/node")
+            .map_err(|failure| failure.code)
     }
 
     #[test]

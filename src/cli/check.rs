@@ -23,7 +23,7 @@ pub(super) fn run(args: Args) -> Result<Answer, Failure> {
     let name = sources.file.as_ref().map_or("the configuration".to_owned(), |file| file.display().to_string());
     let loaded = config::load(&sources)?;
     let result = format!("{name} is good\n\n{}{}", changes(&loaded), summary(&loaded.config));
-    Ok(Answer { result, note: advice(&loaded.config) })
+    Ok(Answer { result, note: advice(&loaded.config), ..Answer::default() })
 }
 
 /// Who changed what. Of several for one key only the last is in force.

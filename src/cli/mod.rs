@@ -1,15 +1,18 @@
 //! The command line (CONTRACT §3): parses arguments, runs one command, turns its outcome into text and an exit code.
 //!
 //! Exit codes: 0 done; 1 it failed, with one sentence on stderr; 2 the arguments or the configuration are wrong, with the
-//! place of each mistake. Commands return what to print: only this file writes to stdout. Called by `main`; calls the node
-//! for `serve`, the HTTP API of a running server for `publish`, `connections`, `inspect` and `kill`.
+//! place of each mistake; others where a command's help says so. Commands return what to print: only this file writes to
+//! stdout. Called by `main`; calls the node for `serve` and `replay`, the HTTP API of a running server for `publish`,
+//! `connections`, `inspect`, `kill` and `chaos`.
 
 mod api;
+mod chaos;
 mod check;
 mod connections;
 mod inspect;
 mod kill;
 mod publish;
+mod replay;
 mod serve;
 mod settings;
 mod table;
@@ -40,6 +43,7 @@ Examples:
   dormouse check --config dormouse.toml                is this file good? exit 2 and file:line if not
   dormouse publish chat:lobby '{\"text\":\"hello\"}'       send an event to a running server
   dormouse connections --sort outbox                   who is slow?
+  dormouse chaos --rate 1000/s --for 60s               does it survive?
 
 `dormouse COMMAND --help` tells more about each.";
 
@@ -52,6 +56,8 @@ enum Command {
     Connections(connections::Args),
     Inspect(inspect::Args),
     Kill(kill::Args),
+    Chaos(chaos::Args),
+    Replay(replay::Args),
 }
 
 /// Runs the command that the arguments name (the first is the program itself), and says how it went.
@@ -72,9 +78,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Connections(args) => connections::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Kill(args) => kill::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
+        Command::Replay(args) => replay::run(&args),
     };
-    match outcome.and_then(|answer| answer.print().map_err(Failure::from)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match outcome.and_then(|answer| answer.print().map(|()| answer.code).map_err(Failure::from)) {
+        Ok(code) => ExitCode::from(code),
         Err(Failure { message, code }) => {
             let _ = writeln!(io::stderr(), "{message}");
             ExitCode::from(code)
@@ -89,11 +97,13 @@ struct Answer {
     result: String,
     /// What the user should know besides, for stderr, so that a pipe gets the result alone.
     note: Option<String>,
+    /// The exit code: a result may be a bad one.
+    code: u8,
 }
 
 impl Answer {
     fn new(result: impl Into<String>) -> Self {
-        Self { result: result.into(), note: None }
+        Self { result: result.into(), note: None, code: 0 }
     }
 
     fn print(&self) -> io::Result<()> {

@@ -43,7 +43,7 @@ pub(super) fn run(args: Args) -> Result<Answer, Failure> {
     let Some(key) = args.key.as_ref().or(auth.keys.first()) else {
         let note = "no token is needed in open mode (auth.mode = \"open\"): it is just the user name, which follows; for \
                     signed tokens set auth.mode = \"jwt\" and auth.keys";
-        return Ok(Answer { result: args.user, note: Some(note.to_owned()) });
+        return Ok(Answer { result: args.user, note: Some(note.to_owned()), ..Answer::default() });
     };
     let now = clock::unix_ms() / 1000;
     let claims = Claims {
@@ -55,5 +55,5 @@ pub(super) fn run(args: Args) -> Result<Answer, Failure> {
     let open = args.key.is_none() && auth.mode == AuthMode::Open;
     let note =
         "auth.mode is \"open\" in this configuration: a server that runs with it takes the whole token for a user name";
-    Ok(Answer { result: token, note: open.then(|| note.to_owned()) })
+    Ok(Answer { result: token, note: open.then(|| note.to_owned()), ..Answer::default() })
 }

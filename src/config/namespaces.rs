@@ -14,7 +14,7 @@ use super::duration;
 const DEFAULTS: &str = "defaults";
 
 /// The settings of one namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
     /// Publications are on disk before their reply, and survive the process.
     pub durable: bool,

@@ -74,7 +74,16 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
     ),
     ("heartbeat", &[("interval", duration(MILLISECOND, DAY))]),
     ("session", &[("identify_within", duration(MILLISECOND, HOUR)), ("resume_window", duration(MILLISECOND, DAY))]),
-    ("supervision", &[("max_restarts", count(0, 1_000_000)), ("within", duration(MILLISECOND, DAY))]),
+    (
+        "supervision",
+        &[
+            ("max_restarts", count(0, 1_000_000)),
+            ("within", duration(MILLISECOND, DAY)),
+            ("crash_files", count(0, 100_000)),
+            ("crash_dir", Rule::Directory),
+            ("crash_payloads", Rule::Flag),
+        ],
+    ),
     ("presence", &[("interval", duration(MILLISECOND, HOUR))]),
     (
         "channels",

@@ -142,11 +142,23 @@ pub struct Supervision {
     /// The time over which restarts are counted.
     #[serde(with = "duration")]
     pub within: Duration,
+    /// Crashes kept as files; the oldest go, 0 keeps none.
+    pub crash_files: usize,
+    /// Their directory, below [`Store::path`] unless it is absolute.
+    pub crash_dir: PathBuf,
+    /// Whether they show what people wrote.
+    pub crash_payloads: bool,
 }
 
 impl Default for Supervision {
     fn default() -> Self {
-        Self { max_restarts: 5, within: Duration::from_secs(10) }
+        Self {
+            max_restarts: 5,
+            within: Duration::from_secs(10),
+            crash_files: 100,
+            crash_dir: PathBuf::from("crashes"),
+            crash_payloads: false,
+        }
     }
 }
 

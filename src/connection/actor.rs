@@ -2,6 +2,7 @@
 //! handler calls the file of its noun.
 
 use actix::{Actor, Handler, Message};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     channel::{Ask, ChannelHub, Event, Gap, Notice, Whisper},
@@ -10,6 +11,7 @@ use crate::{
         delivery, frame, identify,
         lifecycle::{self, Restart},
         record::{Phase, Record},
+        redact, secret,
         settings::Settings,
     },
     id::SessionSecret,
@@ -18,7 +20,9 @@ use crate::{
         encoding::Encoding,
         request::{Cursor, Status},
     },
-    shard::{Behaviour, Cause, Class, Description, Fault, JobFailure, Life, Mail, Payload, Turn, label_index},
+    shard::{
+        Behaviour, Cause, Class, Description, Evidence, Fault, JobFailure, Life, Mail, Payload, Turn, label_index,
+    },
     token::Claims,
 };
 
@@ -28,7 +32,7 @@ pub struct ConnectionActor {
 }
 
 /// What the handshake learned.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Opening {
     /// The encoding agreed on; `None`: only unknown sub-protocols were offered.
     pub encoding: Option<Encoding>,
@@ -39,8 +43,9 @@ pub struct Opening {
 }
 
 /// What a client that resumes brings to the record it resumes.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Ticket {
+    #[serde(with = "secret")]
     pub(crate) secret: SessionSecret,
     pub(crate) claims: Claims,
     pub(crate) encoding: Encoding,
@@ -138,6 +143,7 @@ impl Behaviour for ConnectionActor {
     type Settings = Settings;
     type Hub = ChannelHub;
 
+    const NAME: &'static str = "gateway";
     const LABELS: &'static [&'static str] = &[
         "other",
         "frame",
@@ -222,6 +228,10 @@ impl Behaviour for ConnectionActor {
 
     fn heap_bytes(record: &Record) -> usize {
         record.heap_bytes()
+    }
+
+    fn redact(evidence: &mut Evidence, settings: &Settings, payloads: bool) {
+        redact::evidence(evidence, settings, payloads);
     }
 
     fn describe(record: &Record) -> Description {

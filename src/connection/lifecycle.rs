@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     channel::{Ask, Event, Gap, Notice, Purpose},
+    clock,
     connection::{
         actor::{ConnectionActor, Opening},
         delivery, frame, identify,
@@ -174,9 +175,9 @@ pub(crate) fn leaving(record: &Record, after_ms: u64, turn: &mut ConnectionTurn)
 pub(crate) fn fault(fault: shard::Fault, turn: &mut ConnectionTurn) {
     match fault {
         shard::Fault::Panic => panic(),
-        shard::Fault::Stall(time) => stall(time),
+        shard::Fault::Stall(time) => clock::block(time),
         shard::Fault::PanicInJob => turn.job(JOB_DEADLINE, Work::Async(Box::pin(async { panic() }))),
-        shard::Fault::StallInJob(time) => turn.job(JOB_DEADLINE, Work::Blocking(Box::new(move || stall(time)))),
+        shard::Fault::StallInJob(time) => turn.job(JOB_DEADLINE, Work::Blocking(Box::new(move || clock::block(time)))),
         // Handled where records are unpacked.
         shard::Fault::PanicInWake => {}
     }
@@ -188,11 +189,6 @@ const JOB_DEADLINE: Duration = Duration::from_secs(5);
 #[expect(clippy::panic, reason = "somebody asked for it, with chaos enabled")]
 fn panic() {
     panic!("chaos: asked to panic");
-}
-
-#[expect(clippy::disallowed_methods, reason = "blocking its thread is what a stall is")]
-fn stall(time: Duration) {
-    std::thread::sleep(time);
 }
 
 fn millis(duration: Duration) -> u64 {

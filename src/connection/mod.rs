@@ -7,13 +7,18 @@ mod delivery;
 mod frame;
 mod identify;
 mod lifecycle;
+mod mask;
 mod rate;
 mod record;
+mod redact;
+mod replay;
 mod request;
+mod secret;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use actor::{ConnectionActor, Opening, Ticket};
 pub use record::Record;
+pub use replay::replay;
 pub use settings::Settings;

@@ -3,16 +3,18 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Now;
 
 /// When the next publish would be exactly on schedule, in microseconds of the clock. Costs are counted in tenths.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rate {
     on_schedule: u64,
 }
 
 /// So many per second, so many at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Limit {
     interval: u64,
     tolerance: u64,

@@ -4,13 +4,14 @@
 use std::{rc::Rc, sync::Arc};
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use triomphe::Arc as Shared;
 
 use crate::{
     channel::{Channel, Purpose, Tag},
     clock::Now,
-    connection::rate::Rate,
+    connection::{rate::Rate, secret},
     id::SessionSecret,
     protocol::{encoding::Encoding, frame::SubscriptionState, request::Status},
 };
@@ -25,7 +26,8 @@ use crate::{
 ///          socket lost ──▶ freed            │
 ///                                           └── resume window over ──▶ freed
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
     /// Said hello, waits for `identify`.
     Unidentified,
@@ -38,7 +40,7 @@ pub(crate) enum Phase {
 }
 
 /// See the module's text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub(crate) identity: Option<Shared<Identity>>,
     pub(crate) publishes: Rate,
@@ -59,9 +61,10 @@ pub struct Record {
 }
 
 /// What an identified connection has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) user: CompactString,
+    #[serde(with = "secret")]
     pub(crate) secret: SessionSecret,
     pub(crate) subscriptions: SmallVec<[Subscription; 1]>,
     /// What most connections have none of, most of the time.
@@ -69,9 +72,10 @@ pub(crate) struct Identity {
 }
 
 /// What an identified connection has for a moment, or only under some tokens.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Rare {
     /// The secret before; good until the client shows that it got the new one.
+    #[serde(with = "secret::option")]
     pub(crate) previous: Option<SessionSecret>,
     /// Channel patterns of the token; `None`: all channels.
     pub(crate) patterns: Option<Rc<[String]>>,
@@ -102,7 +106,7 @@ impl Identity {
 }
 
 /// One subscription.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Subscription {
     pub(crate) channel: Arc<Channel>,
     /// `presence` frames are wanted.
@@ -110,7 +114,7 @@ pub(crate) struct Subscription {
 }
 
 /// A `ready` that waits for its channels.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Welcome {
     /// Channels in the order `ready` lists them.
     pub(crate) order: Vec<CompactString>,

@@ -17,7 +17,7 @@ use crate::{
     echo::Echo,
     protocol::error::{ErrorCode, Fault},
     shard::{Shards, Sockets},
-    supervision::{Children, Watchdog},
+    supervision::{Children, Crashes, Watchdog},
     telemetry::Metrics,
 };
 
@@ -43,6 +43,8 @@ pub struct Plan {
     pub children: Children,
     /// Stalled turns.
     pub watchdog: Watchdog,
+    /// What has crashed.
+    pub crashes: Crashes,
 }
 
 /// See the module's text. Reads like the [`Plan`] it was made of.

@@ -2,6 +2,8 @@
 //!
 //! 4000–4499 tell a client to come back and resume; 4500–4999 tell it not to retry as it is.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
 /// Why a socket is closed. The number goes on the wire, the name is the reason text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Close {
@@ -66,6 +68,20 @@ impl Close {
     #[must_use]
     pub fn from_code(code: u16) -> Option<Self> {
         Self::ALL.iter().copied().find(|close| close.code == code)
+    }
+}
+
+/// As its number.
+impl Serialize for Close {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u16(self.code)
+    }
+}
+
+impl<'de> Deserialize<'de> for Close {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = u16::deserialize(deserializer)?;
+        Self::from_code(code).ok_or_else(|| D::Error::custom(format!("{code} is no close code of this server")))
     }
 }
 

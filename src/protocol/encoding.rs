@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::protocol::{
     depth,
@@ -11,7 +12,7 @@ use crate::protocol::{
 };
 
 /// How a connection's frames look on the wire, agreed in the handshake.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// Text frames, `dormouse.v1.json`; also without any sub-protocol.
@@ -87,12 +88,17 @@ pub fn json_of(payload: Payload<'_>) -> Result<Cow<'_, str>, Fault> {
 }
 
 /// A data frame's payload.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Payload<'a> {
     /// A text frame.
     Text(&'a str),
     /// A binary frame.
-    Binary(&'a [u8]),
+    Binary(#[serde(serialize_with = "as_base64")] &'a [u8]),
+}
+
+fn as_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Base64Display::new(bytes, &STANDARD))
 }
 
 #[cfg(test)]

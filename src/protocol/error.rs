@@ -53,7 +53,7 @@ pub enum Retry {
 }
 
 /// A failed request as its sender is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// For programs.
     pub code: ErrorCode,

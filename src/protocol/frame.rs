@@ -2,7 +2,7 @@
 //!
 //! Built by connection turns and channel homes, written with [`crate::protocol::encoding::Encoding`].
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -142,7 +142,7 @@ pub enum Frame<'a> {
 }
 
 /// Why events will not arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// More than `catch_up_limit` behind.
@@ -156,7 +156,7 @@ pub enum GapReason {
 }
 
 /// One entry of `ready.subscriptions`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionState {
     /// Which.
     pub channel: String,
@@ -169,7 +169,7 @@ pub struct SubscriptionState {
 }
 
 /// A user in a channel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Present {
     /// Name.
     pub user: String,
@@ -181,7 +181,7 @@ pub struct Present {
 }
 
 /// Who is in a channel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roster {
     /// Users, not connections.
     pub count: usize,

@@ -19,7 +19,7 @@ use crate::protocol::{
 pub type RequestId = i64;
 
 /// A place in a channel: everything after it is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The epoch the offset belongs to, as the server gave it.
     pub epoch: String,

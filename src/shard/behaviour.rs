@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use actix::Actor;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     clock::Now,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{post::Post, turn::Turn},
+    shard::{evidence::Evidence, network::Network, post::Post, turn::Turn},
     supervision::CrashReport,
 };
 
@@ -19,25 +20,31 @@ use crate::{
 ///
 /// A turn is `wake → receive → sleep` on a copy of the record. When it returns, the new record and the effects gathered in
 /// [`Turn`] are committed together; when it panics, both are dropped and the record stays the one before.
+///
+/// A turn is a pure function of its record, its mail, the time and a seed: so whatever a turn is given must be possible to
+/// write down and read back (`Serialize + DeserializeOwned`; deriving both is enough), for crash files and their replay.
+/// Secrets must leave their serialized form as filler.
 pub trait Behaviour: Actor<Context = Turn<Self>> {
     /// What the handshake learned about the client.
-    type Opening: Send + 'static;
+    type Opening: Serialize + DeserializeOwned + Send + 'static;
     /// The whole state of one connection. Kept for every connection, so every byte counts; `Clone` must be cheap
     /// (share big parts behind `Rc` and copy them on write).
-    type Record: Clone + 'static;
+    type Record: Serialize + DeserializeOwned + Clone + 'static;
     /// What the hub tells a connection. Given to turns by reference, so that a crashed delivery can be tried again.
-    type Message: 'static;
+    type Message: Serialize + DeserializeOwned + 'static;
     /// What a turn asks of its shard's hub.
     type Ask: 'static;
     /// What a job brings back.
-    type Done: Send + 'static;
+    type Done: Serialize + DeserializeOwned + Send + 'static;
     /// What travels with a socket that is moved to another connection's record (resume).
-    type Ticket: Send + 'static;
+    type Ticket: Serialize + DeserializeOwned + Send + 'static;
     /// Settings that all turns of a shard may read.
     type Settings: Send + Sync + 'static;
     /// The shard's companion.
     type Hub: Hub<Self>;
 
+    /// What crash files call it.
+    const NAME: &'static str;
     /// Names of what a turn may handle, for metrics; [`Turn::label`] takes an index into it.
     const LABELS: &'static [&'static str];
 
@@ -69,6 +76,16 @@ pub trait Behaviour: Actor<Context = Turn<Self>> {
     fn heap_bytes(record: &Self::Record) -> usize;
     /// What operators see of a record. Never secrets.
     fn describe(record: &Self::Record) -> Description;
+
+    /// Makes the evidence of a crashed turn fit for a file: says which settings the turn could read, and hides what people
+    /// wrote unless `payloads` may be shown. Filler has the shape and length of what it hides, so that a panic over a size
+    /// replays. Runs outside of every shard. Unless a behaviour knows better, every text is hidden.
+    fn redact(evidence: &mut Evidence, settings: &Self::Settings, payloads: bool) {
+        let _ = settings;
+        if !payloads {
+            evidence.hide_texts();
+        }
+    }
 }
 
 /// The index of `name` in [`Behaviour::LABELS`], found when the program is compiled.
@@ -93,6 +110,8 @@ pub const fn label_index(labels: &[&str], name: &str) -> usize {
 }
 
 /// One message for one turn. Borrowed and `Copy`: after a crash the same mail tells the next generation what hit it.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case", bound = "")]
 pub enum Mail<'a, B: Behaviour> {
     /// The socket has just been opened.
     Opened(&'a B::Opening),
@@ -138,6 +157,8 @@ impl<B: Behaviour> Copy for Mail<'_, B> {}
 pub use crate::protocol::encoding::Payload;
 
 /// What the new generation of an actor learns about the old one's end.
+#[derive(Serialize)]
+#[serde(bound = "")]
 pub struct Crash<'a, B: Behaviour> {
     /// The mail the crashed turn was handling; `None` when even telling about it crashed.
     pub mail: Option<&'a Mail<'a, B>>,
@@ -156,7 +177,8 @@ impl<B: Behaviour> Clone for Crash<'_, B> {
 impl<B: Behaviour> Copy for Crash<'_, B> {}
 
 /// How a socket went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The client sent a close frame.
     ClientClosed(Option<u16>),
@@ -178,7 +200,8 @@ pub struct Life {
 }
 
 /// Which queue a message waits in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Answers to this connection's own requests: bounded by those, never dropped, handled even while held.
     Notice,
@@ -189,7 +212,8 @@ pub enum Class {
 }
 
 /// A fault on demand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The turn panics.
     Panic,
@@ -204,7 +228,8 @@ pub enum Fault {
 }
 
 /// Why a job brought nothing back.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JobFailure {
     /// Its deadline passed; it was cancelled.
     #[error("the job's deadline passed")]
@@ -230,11 +255,11 @@ pub trait Hub<B: Behaviour>: 'static {
     type Letter: Send + 'static;
 
     /// A committed turn asks something.
-    fn ask(&mut self, from: ConnectionId, ask: B::Ask, post: &mut Post<'_, B>);
+    fn ask(&mut self, from: ConnectionId, ask: B::Ask, post: &mut Post<'_, B, impl Network>);
     /// A letter arrived. Letters from one sender arrive in the order they were sent.
-    fn letter(&mut self, letter: Self::Letter, post: &mut Post<'_, B>);
+    fn letter(&mut self, letter: Self::Letter, post: &mut Post<'_, B, impl Network>);
     /// A connection whose mailbox had overflowed has handled all it held.
-    fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B>);
+    fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B, impl Network>);
     /// Time passes; called every [`crate::shard::TICK`].
-    fn tick(&mut self, post: &mut Post<'_, B>);
+    fn tick(&mut self, post: &mut Post<'_, B, impl Network>);
 }

@@ -14,6 +14,7 @@ use crate::{
         behaviour::{Behaviour, Cause, Fault, Mail},
         core::Core,
         ledger::Ledger,
+        network::Network,
         socket::Arrival,
         table::Slot,
     },
@@ -143,6 +144,8 @@ pub struct Act {
 pub enum Target {
     /// One.
     Connection(ConnectionId),
+    /// These, each once however often it is named.
+    Connections(Vec<ConnectionId>),
     /// All of a user.
     User(String),
     /// So many, taken evenly from the table, from a random place on.
@@ -264,8 +267,8 @@ impl<B: Behaviour> Handler<CrashShard> for Shard<B> {
     }
 }
 
-impl<B: Behaviour> Core<B> {
-    fn census(&self) -> Census {
+impl<B: Behaviour, N: Network> Core<B, N> {
+    pub(super) fn census(&self) -> Census {
         let mut census = Census { parked: self.table.parked(), ledger: self.ledger, ..Census::default() };
         census.ledger.pending = self.lingering.pending_events();
         for (_, slot) in self.table.iter() {
@@ -280,7 +283,7 @@ impl<B: Behaviour> Core<B> {
         census
     }
 
-    fn rank(&self, slot: &Slot<B::Record, B::Message>, sort: Sort) -> u64 {
+    fn rank(&self, slot: &Slot<B::Record, B::Message, N::Socket>, sort: Sort) -> u64 {
         let awake = slot.awake.as_ref();
         match sort {
             Sort::Mailbox => awake.map_or(0, |awake| awake.mailbox.len() as u64),
@@ -290,7 +293,11 @@ impl<B: Behaviour> Core<B> {
         }
     }
 
-    fn view(&self, connection: ConnectionId, slot: &Slot<B::Record, B::Message>) -> ConnectionView {
+    pub(super) fn view(
+        &self,
+        connection: ConnectionId,
+        slot: &Slot<B::Record, B::Message, N::Socket>,
+    ) -> ConnectionView {
         let described = slot.record.as_ref().map(B::describe).unwrap_or_default();
         let state = match (&slot.socket, &slot.awake) {
             (None, _) => State::Parked,
@@ -312,7 +319,7 @@ impl<B: Behaviour> Core<B> {
         }
     }
 
-    fn targets(&mut self, target: &Target) -> Vec<ConnectionId> {
+    pub(super) fn targets(&mut self, target: &Target) -> Vec<ConnectionId> {
         let random = self.turn.random();
         let attached = || {
             let with_socket = self.table.iter().filter(|(_, slot)| slot.socket.is_some());
@@ -320,6 +327,12 @@ impl<B: Behaviour> Core<B> {
         };
         match target {
             Target::Connection(id) => self.table.find(*id).map(|_| *id).into_iter().collect(),
+            Target::Connections(ids) => {
+                let mut ids: Vec<_> = ids.iter().copied().filter(|id| self.table.find(*id).is_some()).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                ids
+            }
             Target::User(user) => attached()
                 .filter(|(_, slot)| slot.record.as_ref().and_then(|r| B::describe(r).user).as_ref() == Some(user))
                 .map(|(id, _)| id)
@@ -338,7 +351,7 @@ impl<B: Behaviour> Core<B> {
         }
     }
 
-    fn act(&mut self, id: ConnectionId, action: Action) {
+    pub(super) fn act(&mut self, id: ConnectionId, action: Action) {
         let Some(index) = self.table.find(id) else { return };
         self.now = self.clock.now();
         match action {

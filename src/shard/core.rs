@@ -16,10 +16,11 @@ use crate::{
         Options, Sockets,
         behaviour::{Behaviour, Cause, Hub, Mail},
         execute::Next,
-        inbox::{self, Inbox},
+        inbox::{self, Inbox, Inboxes},
         jobs::Jobs,
         ledger::{Drop, Ledger},
         linger::Lingering,
+        network::Network,
         poller::{Poller, Subject},
         post::{Post, Spare},
         run_queue::RunQueue,
@@ -29,7 +30,7 @@ use crate::{
         transfer::Letter,
         turn::{Effects, Turn},
     },
-    supervision::{self, Beat, Budget},
+    supervision::{self, Beat, Budget, Crashes, Fingerprints},
     websocket::Reader,
 };
 
@@ -39,25 +40,26 @@ const SCRATCH: usize = 64 * 1024;
 const SERVED_PER_ROUND: usize = 256;
 
 /// A shard's state. Lives on one thread, outside its actor: a restart of the actor finds everything as it was.
-pub(super) struct Core<B: Behaviour> {
+pub(super) struct Core<B: Behaviour, N: Network = Poller> {
     pub(super) options: Options,
     pub(super) settings: Arc<B::Settings>,
     pub(super) shard: u16,
     pub(super) clock: Clock,
     pub(super) now: Now,
-    pub(super) table: Table<B::Record, B::Message>,
+    pub(super) table: Table<B::Record, B::Message, N::Socket>,
     pub(super) queue: RunQueue,
     pub(super) spare: Spare<B::Message>,
-    pub(super) poller: Poller,
-    pub(super) lingering: Lingering,
-    pub(super) inbox: Arc<Inbox<Letter<B>>>,
-    pub(super) peers: Arc<[Arc<Inbox<Letter<B>>>]>,
+    pub(super) poller: N,
+    pub(super) lingering: Lingering<N::Socket>,
+    pub(super) inbox: Arc<Inbox<Letter<B, N>>>,
+    pub(super) peers: Inboxes<Letter<B, N>>,
     pub(super) hub: B::Hub,
     pub(super) turn: Turn<B>,
     pub(super) jobs: Jobs<B>,
     pub(super) budgets: HashMap<u32, Budget>,
     pub(super) ledger: Ledger,
     pub(super) stats: Stats,
+    pub(super) crashes: Crashes,
     pub(super) sockets: Arc<Sockets>,
     pub(super) scratch: Vec<u8>,
     pub(super) sweeper: Sweeper,
@@ -66,22 +68,23 @@ pub(super) struct Core<B: Behaviour> {
     pub(super) moving: Option<(ConnectionId, B::Ticket)>,
     closes: Vec<(ConnectionId, Close)>,
     /// Letters of the last batch not yet handled, the next one last; they outlive a panic.
-    letters: Vec<Letter<B>>,
+    letters: Vec<Letter<B, N>>,
     /// The connection that a round is serving, for [`Core::recover`].
     serving: Option<u32>,
 }
 
 /// What a shard is built from.
-pub(super) struct Parts<B: Behaviour> {
+pub(super) struct Parts<B: Behaviour, N: Network = Poller> {
     pub(super) options: Options,
     pub(super) settings: Arc<B::Settings>,
     pub(super) shard: u16,
     pub(super) clock: Clock,
-    pub(super) poller: Poller,
-    pub(super) inbox: Arc<Inbox<Letter<B>>>,
-    pub(super) peers: Arc<[Arc<Inbox<Letter<B>>>]>,
+    pub(super) poller: N,
+    pub(super) inbox: Arc<Inbox<Letter<B, N>>>,
+    pub(super) peers: Inboxes<Letter<B, N>>,
     pub(super) hub: B::Hub,
     pub(super) stats: Stats,
+    pub(super) crashes: Crashes,
     pub(super) sockets: Arc<Sockets>,
     pub(super) beat: Arc<Beat>,
     pub(super) seed: [u8; 32],
@@ -104,8 +107,8 @@ macro_rules! post {
     };
 }
 
-impl<B: Behaviour> Core<B> {
-    pub(super) fn new(parts: Parts<B>, job_ended: Rc<Notify>) -> Self {
+impl<B: Behaviour, N: Network> Core<B, N> {
+    pub(super) fn new(parts: Parts<B, N>, job_ended: Rc<Notify>) -> Self {
         Self {
             turn: Turn::new(Arc::clone(&parts.settings), parts.seed),
             table: Table::new(parts.shard),
@@ -131,6 +134,7 @@ impl<B: Behaviour> Core<B> {
             peers: parts.peers,
             hub: parts.hub,
             stats: parts.stats,
+            crashes: parts.crashes,
             sockets: parts.sockets,
             beat: parts.beat,
         }
@@ -152,6 +156,8 @@ impl<B: Behaviour> Core<B> {
         for _ in 0..self.queue.len().min(SERVED_PER_ROUND) {
             if let Some(index) = self.queue.pop() {
                 self.serving = Some(index);
+                #[cfg(feature = "simulation")]
+                super::faults::between();
                 self.serve(index);
                 self.serving = None;
                 self.settle();
@@ -214,10 +220,11 @@ impl<B: Behaviour> Core<B> {
 
     /// Lets the hub work. A panic of it is counted and told, and costs what it was doing and nothing else: on its way up it
     /// would take along what has been read and not served, and spend the restart budget of the whole shard.
-    fn with_hub(&mut self, work: impl FnOnce(&mut B::Hub, &mut Post<'_, B>)) {
+    fn with_hub(&mut self, work: impl FnOnce(&mut B::Hub, &mut Post<'_, B, N>)) {
         if let Err(report) = supervision::catch(|| work(&mut self.hub, &mut post!(self))) {
             let place = &*report.place;
-            if self.stats.crash(place) {
+            let listed = self.crashes.record(&report, "hub", None, self.now.unix_ms);
+            if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
                 tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.message, "hub crashed, going on");
             }
         }

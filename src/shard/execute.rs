@@ -1,16 +1,22 @@
 //! How a turn runs: on a copy of the record, under a catch; then record and effects are committed together, or the crash
 //! is told to the next generation of the actor.
 
+use std::sync::Arc;
+
+#[cfg(feature = "simulation")]
+use crate::shard::faults::{self, Defect};
 use crate::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
-        behaviour::{Behaviour, Cause, Class, Crash, Fault, JobFailure, Mail},
+        behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail},
         core::Core,
+        evidence::{Written, play},
         ledger::Drop,
+        network::Network,
         turn::Effects,
     },
-    supervision::{self, CrashReport, Verdict},
+    supervision::{self, Caught, CrashReport, Fingerprints, Trace, Verdict},
 };
 
 /// What a service loop does next.
@@ -26,7 +32,7 @@ pub(super) enum Next {
     Move,
 }
 
-impl<B: Behaviour> Core<B> {
+impl<B: Behaviour, N: Network> Core<B, N> {
     /// One turn, with everything that may follow from it. `retriable`: a crash does not consume the message.
     pub(super) fn run(&mut self, index: u32, mail: Mail<'_, B>, retriable: bool) -> Next {
         let counted = matches!(mail, Mail::Message(message) if B::class(message) == Class::Event);
@@ -59,16 +65,13 @@ impl<B: Behaviour> Core<B> {
         self.turn.begin(self.now, id, slot.generation);
         self.beat.begin(began, id.to_bits(), kind(&mail));
         let turn = &mut self.turn;
-        let result = supervision::catch(|| {
-            if matches!(mail, Mail::Fault(Fault::PanicInWake)) {
-                #[expect(clippy::panic, reason = "an operator asked for it")]
-                {
-                    panic!("chaos: asked to panic while waking");
-                }
-            }
-            let mut actor = B::wake(record);
-            actor.receive(mail, turn);
-            actor.sleep()
+        let result = supervision::catch_traced(|| {
+            #[cfg(feature = "simulation")]
+            faults::turn(id, faults::Moment::Begin);
+            let record = play(record, mail, turn);
+            #[cfg(feature = "simulation")]
+            faults::turn(id, faults::Moment::End);
+            record
         });
         self.beat.end();
         let took = self.clock.micros() - began;
@@ -79,14 +82,49 @@ impl<B: Behaviour> Core<B> {
         }
         match result {
             Ok(record) => {
+                #[cfg(feature = "simulation")]
+                if faults::has(Defect::SkippedCommit) {
+                    return Ok(());
+                }
                 slot.record = Some(record);
                 Ok(())
             }
-            Err(report) => {
+            Err(Caught { report, trace }) => {
+                if let Some(trace) = trace {
+                    self.keep_evidence(index, mail, (report.clone(), *trace));
+                }
+                #[cfg(feature = "simulation")]
+                faults::crashed(id, kind(&mail), began);
+                #[cfg(feature = "simulation")]
+                if faults::has(Defect::EffectsOfACrash) {
+                    return Err(report);
+                }
                 self.turn.discard(mark);
                 Err(report)
             }
         }
+    }
+
+    /// Has a file written of the turn that has just panicked: its record is still the one before.
+    fn keep_evidence(&self, index: u32, mail: Mail<'_, B>, crash: (CrashReport, Trace)) {
+        let Some(slot) = self.table.get(index) else { return };
+        let (Some(record), Some(connection)) = (&slot.record, self.table.id(index)) else { return };
+        // Writing down what a turn was given is code of the behaviour too.
+        let written = supervision::catch(|| Some((serde_json::to_vec(record).ok()?, serde_json::to_vec(&mail).ok()?)));
+        let Ok(Some((record, mail_json))) = written else {
+            tracing::warn!(%connection, "a crashed turn cannot be written down");
+            return;
+        };
+        let written = Written {
+            now: self.now,
+            connection,
+            generation: slot.generation,
+            read_before: self.turn.was_read_before(),
+            seed: self.turn.seed(),
+            record,
+            mail: mail_json,
+        };
+        self.crashes.file(written.draft::<B>(kind(&mail), crash, Arc::clone(&self.settings)));
     }
 
     /// Carries out the effects of a turn that returned.
@@ -127,6 +165,14 @@ impl<B: Behaviour> Core<B> {
         let began = self.clock.micros();
         let Some(id) = self.table.id(index) else { return Next::Stop };
         self.report(id, kind(&mail), report);
+        #[cfg(feature = "simulation")]
+        if faults::has(Defect::ForgottenMailbox)
+            && let Some(awake) = self.table.get_mut(index).and_then(|slot| slot.awake.as_mut())
+        {
+            self.ledger.drop(Drop::Crash, awake.mailbox.drop_deliveries(B::class));
+        }
+        #[cfg(feature = "simulation")]
+        let retriable = retriable && !faults::has(Defect::DroppedRetry);
         let mut gave_up = self.spend(index);
         let mut known = Some(&mail);
         loop {
@@ -159,6 +205,8 @@ impl<B: Behaviour> Core<B> {
         if let Some(slot) = self.table.get_mut(index) {
             slot.generation += 1;
         }
+        #[cfg(feature = "simulation")]
+        let index = if faults::has(Defect::SharedBudget) { 0 } else { index };
         let verdict = self.budgets.entry(index).or_default().spend(self.now.ms(), &self.options.policy);
         if verdict == Verdict::Restart {
             self.stats.restarts.inc();
@@ -179,7 +227,8 @@ impl<B: Behaviour> Core<B> {
 
     fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
         let place = &*report.place;
-        if self.stats.crash(place) {
+        let listed = self.crashes.record(report, kind, Some(connection), self.now.unix_ms);
+        if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
             tracing::warn!(%connection, kind, place, panic = %report.message, "actor crashed, restarting");
         } else {
             tracing::debug!(%connection, kind, place, "actor crashed, restarting");

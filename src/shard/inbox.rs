@@ -5,7 +5,7 @@
 //! has admitted (a broadcast of an accepted publish, an answer to an admitted request), so it must not be lost.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -23,11 +23,15 @@ pub(super) struct Inbox<L> {
     letters: Mutex<Vec<L>>,
     /// How many wait, readable without the lock.
     waiting: AtomicUsize,
-    waker: mio::Waker,
+    /// `None`: nobody sleeps over it (a simulated shard looks whenever it is run).
+    waker: Option<mio::Waker>,
 }
 
+/// The inboxes of all shards of a node, in the order of their numbers.
+pub(super) type Inboxes<L> = Arc<[Arc<Inbox<L>>]>;
+
 impl<L> Inbox<L> {
-    pub(super) fn new(waker: mio::Waker) -> Self {
+    pub(super) fn new(waker: Option<mio::Waker>) -> Self {
         Self { letters: Mutex::new(Vec::new()), waiting: AtomicUsize::new(0), waker }
     }
 
@@ -52,6 +56,12 @@ impl<L> Inbox<L> {
         self.waiting.load(Ordering::Relaxed) >= CAPACITY
     }
 
+    /// Nothing waits.
+    #[cfg(feature = "simulation")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
     /// Exchanges all waiting letters for the empty `batch`.
     pub(super) fn take(&self, batch: &mut Vec<L>) {
         if self.waiting.load(Ordering::Acquire) > 0 {
@@ -73,7 +83,8 @@ impl<L> Inbox<L> {
         letters.push(letter);
         self.waiting.store(letters.len(), Ordering::Release);
         if letters.len() == 1
-            && let Err(error) = self.waker.wake()
+            && let Some(waker) = &self.waker
+            && let Err(error) = waker.wake()
         {
             tracing::error!(%error, "cannot wake a shard");
         }

@@ -4,8 +4,8 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    io::{ErrorKind, Read},
-    net::{Shutdown, TcpStream},
+    io::ErrorKind,
+    net::TcpStream,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -14,8 +14,9 @@ use crate::{
     shard::{
         Sockets,
         ledger::{Drop as Dropped, Ledger},
+        network::{Network, Socket},
         output::{Flushed, Output},
-        poller::{Poller, Subject},
+        poller::Subject,
     },
 };
 
@@ -27,9 +28,9 @@ const MOST: usize = 8_192;
 const READS: usize = 16;
 
 /// See the module's text.
-#[derive(Debug, Default)]
-pub(super) struct Lingering {
-    sockets: HashMap<u64, Leaver>,
+#[derive(Debug)]
+pub(super) struct Lingering<S = TcpStream> {
+    sockets: HashMap<u64, Leaver<S>>,
     due: VecDeque<(u64, u32)>,
     /// Those that had more to read than was thrown away at once: edge-triggered, they must be watched anew.
     unread: Vec<u64>,
@@ -38,8 +39,8 @@ pub(super) struct Lingering {
 
 /// One of them.
 #[derive(Debug)]
-struct Leaver {
-    socket: TcpStream,
+struct Leaver<S> {
+    socket: S,
     /// `None`: the peer has everything, our side of the socket is ended.
     owed: Option<Owed>,
 }
@@ -57,14 +58,20 @@ impl Drop for Owed {
     }
 }
 
-impl Lingering {
+impl<S> Default for Lingering<S> {
+    fn default() -> Self {
+        Self { sockets: HashMap::new(), due: VecDeque::new(), unread: Vec::new(), next: 0 }
+    }
+}
+
+impl<S: Socket> Lingering<S> {
     /// Takes a watched socket; `owed` is what it must get before its end.
     pub(super) fn add(
         &mut self,
-        socket: TcpStream,
+        socket: S,
         owed: Output,
         (sockets, ledger): (&Arc<Sockets>, &mut Ledger),
-        poller: &Poller,
+        poller: &impl Network<Socket = S>,
         now: Now,
     ) {
         let owed = (!owed.is_empty()).then(|| {
@@ -72,7 +79,7 @@ impl Lingering {
             Owed { output: owed, sockets: Arc::clone(sockets) }
         });
         let leaver = Leaver { socket, owed };
-        if leaver.owed.is_none() && leaver.socket.shutdown(Shutdown::Write).is_err() {
+        if leaver.owed.is_none() && leaver.socket.end().is_err() {
             return;
         }
         let number = self.next;
@@ -103,7 +110,7 @@ impl Lingering {
     }
 
     /// Has the poller tell again of those that [`Lingering::ready`] has not read to their end.
-    pub(super) fn watch_unread(&mut self, poller: &Poller, ledger: &mut Ledger) {
+    pub(super) fn watch_unread(&mut self, poller: &impl Network<Socket = S>, ledger: &mut Ledger) {
         for number in std::mem::take(&mut self.unread) {
             if let Some(leaver) = self.sockets.get(&number)
                 && poller.rename(&leaver.socket, Subject::Lingering(number)).is_err()
@@ -116,6 +123,12 @@ impl Lingering {
     /// Events whose frame is under way.
     pub(super) fn pending_events(&self) -> u64 {
         self.sockets.values().map(Leaver::events).sum()
+    }
+
+    /// How many there are.
+    #[cfg(feature = "simulation")]
+    pub(super) fn len(&self) -> usize {
+        self.sockets.len()
     }
 
     /// Closes those whose time is over.
@@ -142,7 +155,7 @@ impl Lingering {
     }
 }
 
-impl Leaver {
+impl<S: Socket> Leaver<S> {
     /// Writes what is owed as far as the socket takes it, and ends our side behind it. `false`: it is dead.
     fn write(&mut self, ledger: &mut Ledger) -> bool {
         let Some(owed) = &mut self.owed else { return true };
@@ -153,7 +166,7 @@ impl Leaver {
             Flushed::Dead => false,
             Flushed::All => {
                 self.owed = None;
-                self.socket.shutdown(Shutdown::Write).is_ok()
+                self.socket.end().is_ok()
             }
         }
     }
@@ -190,9 +203,13 @@ enum Unread {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, net::TcpListener};
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+    };
 
     use super::*;
+    use crate::shard::poller::Poller;
 
     fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("binds");

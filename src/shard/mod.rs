@@ -9,17 +9,24 @@ mod actor;
 mod behaviour;
 mod command;
 mod core;
+mod evidence;
 mod execute;
+#[cfg(feature = "simulation")]
+pub mod faults;
 mod inbox;
 mod jobs;
 mod ledger;
 mod linger;
 mod mailbox;
+mod network;
 mod output;
 mod poller;
 mod post;
+mod replay;
 mod run_queue;
 mod shards;
+#[cfg(feature = "simulation")]
+mod simulation;
 mod socket;
 mod stats;
 mod stream;
@@ -27,6 +34,8 @@ mod sweeper;
 mod table;
 mod transfer;
 mod turn;
+#[cfg(feature = "simulation")]
+mod wires;
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -38,11 +47,18 @@ pub use behaviour::{
     Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, label_index,
 };
 pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
+pub use evidence::{Evidence, RestoreError, filler};
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
+pub use network::Network;
 pub use post::Post;
+pub use replay::{Outcome, ReplayError, Replayed, evidence, replay};
 pub use shards::{Plan, Shards, ShardsGone};
-pub use turn::{Job, Turn, Work};
+#[cfg(feature = "simulation")]
+pub use simulation::{Setup, Simulation, Traces};
+pub use turn::{Job, Seed, Turn, Work};
+#[cfg(feature = "simulation")]
+pub use wires::{Line, Peer};
 
 use crate::{config::Config, supervision::Policy};
 

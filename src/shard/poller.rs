@@ -13,6 +13,8 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker, unix::SourceFd};
 use tokio::io::{Interest as RuntimeInterest, unix::AsyncFd};
 
+use crate::shard::network::Network;
+
 const WAKE: usize = usize::MAX;
 const LINGERING: usize = 1 << 63;
 /// Events taken per system call.
@@ -20,7 +22,7 @@ const BATCH: usize = 1024;
 
 /// Whom an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
+pub enum Subject {
     /// A connection, by slot index.
     Connection(u32),
     /// A socket that waits for its peer's close.
@@ -38,15 +40,17 @@ impl Subject {
 
 /// What happened to a socket.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ready {
-    pub(super) subject: Subject,
-    pub(super) readable: bool,
+pub struct Ready {
+    /// To whom.
+    pub subject: Subject,
+    /// There is something to read.
+    pub readable: bool,
     /// The peer has ended its side: reads go on until they return nothing.
-    pub(super) ended: bool,
+    pub ended: bool,
 }
 
 /// See the module's text.
-pub(super) struct Poller {
+pub struct Poller {
     poll: Poll,
     events: Events,
 }
@@ -59,25 +63,35 @@ impl Poller {
         Ok((Self { poll, events: Events::with_capacity(BATCH) }, waker))
     }
 
-    /// Watches a socket; its first event comes at once if it is ready.
-    pub(super) fn add(&self, socket: &TcpStream, subject: Subject) -> io::Result<()> {
+    /// A second handle of the poller's own descriptor, registered with the current runtime.
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for descriptors that may be closed early; this one is owned"
+    )]
+    pub(super) fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let descriptor = self.poll.registry().as_fd().try_clone_to_owned()?;
+        AsyncFd::with_interest(descriptor, RuntimeInterest::READABLE)
+    }
+}
+
+impl Network for Poller {
+    type Socket = TcpStream;
+
+    fn add(&self, socket: &TcpStream, subject: Subject) -> io::Result<()> {
         let fd = socket.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&fd), subject.token(), Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Watches an already watched socket under another name.
-    pub(super) fn rename(&self, socket: &TcpStream, subject: Subject) -> io::Result<()> {
+    fn rename(&self, socket: &TcpStream, subject: Subject) -> io::Result<()> {
         let fd = socket.as_raw_fd();
         self.poll.registry().reregister(&mut SourceFd(&fd), subject.token(), Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// No longer watches a socket that goes to another shard. Closing one needs no call.
-    pub(super) fn remove(&self, socket: &TcpStream) -> io::Result<()> {
+    fn remove(&self, socket: &TcpStream) -> io::Result<()> {
         self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()))
     }
 
-    /// Takes what is ready without waiting. `true`: there may be more.
-    pub(super) fn take(&mut self, mut each: impl FnMut(Ready)) -> io::Result<bool> {
+    fn take(&mut self, mut each: impl FnMut(Ready)) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
@@ -99,15 +113,5 @@ impl Poller {
             each(Ready { subject, readable: event.is_readable() || ended, ended });
         }
         Ok(taken == BATCH)
-    }
-
-    /// A second handle of the poller's own descriptor, registered with the current runtime.
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe for descriptors that may be closed early; this one is owned"
-    )]
-    pub(super) fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
-        let descriptor = self.poll.registry().as_fd().try_clone_to_owned()?;
-        AsyncFd::with_interest(descriptor, RuntimeInterest::READABLE)
     }
 }

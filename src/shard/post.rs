@@ -12,6 +12,8 @@ use crate::{
         inbox::Inbox,
         ledger::{Drop, Ledger},
         mailbox::Full,
+        network::Network,
+        poller::Poller,
         run_queue::RunQueue,
         table::{Awake, Slot, Table},
         transfer::Letter,
@@ -64,19 +66,19 @@ impl<M> Spare<M> {
 }
 
 /// See the module's text.
-pub struct Post<'a, B: Behaviour> {
+pub struct Post<'a, B: Behaviour, N: Network = Poller> {
     pub(super) now: Now,
     pub(super) shard: u16,
     pub(super) capacity: usize,
-    pub(super) table: &'a mut Table<B::Record, B::Message>,
+    pub(super) table: &'a mut Table<B::Record, B::Message, N::Socket>,
     pub(super) queue: &'a mut RunQueue,
     pub(super) spare: &'a mut Spare<B::Message>,
     pub(super) ledger: &'a mut Ledger,
     pub(super) closes: &'a mut Vec<(ConnectionId, Close)>,
-    pub(super) peers: &'a [Arc<Inbox<Letter<B>>>],
+    pub(super) peers: &'a [Arc<Inbox<Letter<B, N>>>],
 }
 
-impl<B: Behaviour> Post<'_, B> {
+impl<B: Behaviour, N: Network> Post<'_, B, N> {
     /// The time of this round.
     #[must_use]
     pub fn now(&self) -> Now {
@@ -157,7 +159,7 @@ impl<B: Behaviour> Post<'_, B> {
     }
 
     fn queue(
-        slot: &mut Slot<B::Record, B::Message>,
+        slot: &mut Slot<B::Record, B::Message, N::Socket>,
         index: u32,
         message: B::Message,
         class: Class,

@@ -32,7 +32,7 @@ use crate::{
         stats::Stats,
         transfer::Letter,
     },
-    supervision::{Children, Policy, Watchdog},
+    supervision::{self, Children, Crashes, Policy, Watchdog},
     telemetry::Metrics,
 };
 
@@ -54,6 +54,8 @@ pub struct Plan {
     pub children: Children,
     /// Looks at every shard's turns.
     pub watchdog: Watchdog,
+    /// Where crashes are counted and written down.
+    pub crashes: Crashes,
 }
 
 /// The shards no longer run: the node is ending.
@@ -93,7 +95,7 @@ impl<B: Behaviour> Shards<B> {
         for _ in &plan.arbiters {
             let (poller, waker) = Poller::new()?;
             pollers.push(poller);
-            inboxes.push(Arc::new(Inbox::new(waker)));
+            inboxes.push(Arc::new(Inbox::new(Some(waker))));
         }
         let peers: Arc<[_]> = inboxes.into();
         let mut handles = Vec::new();
@@ -106,9 +108,12 @@ impl<B: Behaviour> Shards<B> {
             let (options, settings, metrics) = (plan.options.clone(), Arc::clone(&settings), plan.metrics.clone());
             let (clock, sockets, peers_of) = (plan.clock, Arc::clone(&plan.sockets), Arc::clone(&peers));
             let (hub, inbox) = (hub.clone(), Arc::clone(&peers[number]));
+            let crashes = plan.crashes.clone();
             let make = move || {
+                supervision::trace_for(&crashes);
                 let parts = Parts {
                     stats: Stats::new::<B>(shard, &metrics),
+                    crashes,
                     hub: hub(shard),
                     options,
                     settings,

@@ -10,6 +10,7 @@ use crate::{
         core::Core,
         execute::Next,
         ledger::Drop,
+        network::Network,
         output::Output,
         poller::Subject,
         stream::drop_waiting,
@@ -20,8 +21,8 @@ use crate::{
 };
 
 /// A socket fresh from its handshake.
-pub(super) struct Arrival<O> {
-    pub(super) socket: TcpStream,
+pub(super) struct Arrival<O, S = TcpStream> {
+    pub(super) socket: S,
     /// The handshake's answer, not yet written: it leaves with the first frame in one packet.
     pub(super) response: Vec<u8>,
     /// What the client sent right behind its handshake.
@@ -29,9 +30,9 @@ pub(super) struct Arrival<O> {
     pub(super) opening: O,
 }
 
-impl<B: Behaviour> Core<B> {
+impl<B: Behaviour, N: Network> Core<B, N> {
     /// Makes a connection of a socket.
-    pub(super) fn adopt(&mut self, arrival: Arrival<B::Opening>) {
+    pub(super) fn adopt(&mut self, arrival: Arrival<B::Opening, N::Socket>) {
         let Arrival { socket, response, unread, opening } = arrival;
         self.now = self.clock.now();
         let now = self.now;
@@ -50,7 +51,7 @@ impl<B: Behaviour> Core<B> {
         self.settle();
     }
 
-    fn insert(&mut self, record: B::Record, socket: TcpStream) -> Option<u32> {
+    fn insert(&mut self, record: B::Record, socket: N::Socket) -> Option<u32> {
         let Some(index) = self.table.insert(record, socket, self.now.ms()) else {
             tracing::error!(shard = self.shard, "table full, closing a socket");
             self.sockets.closed();
@@ -150,7 +151,7 @@ impl<B: Behaviour> Core<B> {
     }
 
     /// Keeps a socket until its peer has taken the close frame and what must go before it.
-    fn linger(&mut self, socket: TcpStream, owed: Output) {
+    fn linger(&mut self, socket: N::Socket, owed: Output) {
         self.lingering.add(socket, owed, (&self.sockets, &mut self.ledger), &self.poller, self.now);
     }
 
@@ -188,7 +189,7 @@ impl<B: Behaviour> Core<B> {
     }
 
     /// A socket asks for a record of this shard: it gets it, or a fresh one.
-    pub(super) fn receive_transfer(&mut self, transfer: Transfer<B>) {
+    pub(super) fn receive_transfer(&mut self, transfer: Transfer<B, N>) {
         let Transfer { to, ticket, socket, reader, unread, mut unsent, readable } = transfer;
         self.now = self.clock.now();
         let now = self.now;

@@ -3,12 +3,15 @@
 
 use std::io::{self, Read};
 
+#[cfg(feature = "simulation")]
+use crate::shard::faults::{self, Defect};
 use crate::{
     shard::{
         behaviour::{Behaviour, Cause, Mail, Payload},
         core::Core,
         execute::Next,
         ledger::Drop,
+        network::Network,
         output::Flushed,
         table::Awake,
     },
@@ -22,7 +25,7 @@ const MOST_NOTICES: usize = 256;
 /// Output gathered before it is written even if the budget is not used up.
 const WRITE_AT: usize = 64 * 1024;
 
-impl<B: Behaviour> Core<B> {
+impl<B: Behaviour, N: Network> Core<B, N> {
     /// Serves the connection in slot `index`, which was in the run queue.
     pub(super) fn serve(&mut self, index: u32) {
         let Some(slot) = self.table.get_mut(index) else { return };
@@ -70,6 +73,8 @@ impl<B: Behaviour> Core<B> {
                     return false;
                 }
             }
+            #[cfg(feature = "simulation")]
+            faults::between();
             if self.turn.output.len() >= WRITE_AT && !self.flush(index) {
                 return false;
             }
@@ -241,6 +246,10 @@ impl<B: Behaviour> Core<B> {
         let output = &mut self.turn.output;
         let (flushed, delivered) = match &mut slot.awake {
             Some(awake) if !awake.outbox.is_empty() => {
+                #[cfg(feature = "simulation")]
+                if faults::has(Defect::ReorderedFlush) {
+                    std::mem::swap(&mut awake.outbox, output);
+                }
                 awake.outbox.append(output);
                 awake.outbox.flush(socket)
             }
@@ -283,6 +292,8 @@ impl<B: Behaviour> Core<B> {
             return self.finish(index);
         }
         let input = slot.socket.is_some() && (slot.readable || !awake.unread.is_empty());
+        #[cfg(feature = "simulation")]
+        let input = input && !faults::has(Defect::LostWakeup);
         if (room && awake.mailbox.notices() > 0) || (open && (awake.mailbox.has_deliveries() || input)) {
             self.queue.push(index, &mut slot.queued);
         } else if awake.is_idle() {

@@ -5,6 +5,7 @@ use crate::shard::{
     TICK,
     behaviour::{Behaviour, Life, Mail},
     core::Core,
+    network::Network,
 };
 
 /// Where the walk is.
@@ -13,7 +14,7 @@ pub(super) struct Sweeper {
     next: u32,
 }
 
-impl<B: Behaviour> Core<B> {
+impl<B: Behaviour, N: Network> Core<B, N> {
     /// Looks at one slice of the table.
     pub(super) fn sweep(&mut self) {
         let ticks = self.options.walk.as_millis().div_ceil(TICK.as_millis()).max(1) as u32;

@@ -15,13 +15,13 @@ const CHUNK_BITS: u32 = 10;
 const CHUNK: usize = 1 << CHUNK_BITS;
 
 /// One connection. Its size times a million is the server's memory: a test prints it and fails when it grows.
-pub(super) struct Slot<R, M> {
+pub(super) struct Slot<R, M, S = TcpStream> {
     /// `None`: free.
     pub(super) record: Option<R>,
     /// Everything a connection needs only while something is going on.
     pub(super) awake: Option<Box<Awake<M>>>,
     /// `None`: parked.
-    pub(super) socket: Option<TcpStream>,
+    pub(super) socket: Option<S>,
     tag: u32,
     /// 1, and one more after each crash.
     pub(super) generation: u32,
@@ -63,7 +63,7 @@ impl<M> Awake<M> {
     }
 }
 
-impl<R, M> Slot<R, M> {
+impl<R, M, S> Slot<R, M, S> {
     fn free(tag: u32) -> Self {
         Self {
             record: None,
@@ -82,15 +82,15 @@ impl<R, M> Slot<R, M> {
 }
 
 /// See the module's text.
-pub(super) struct Table<R, M> {
+pub(super) struct Table<R, M, S = TcpStream> {
     shard: u16,
-    chunks: Vec<Box<[Slot<R, M>]>>,
+    chunks: Vec<Box<[Slot<R, M, S>]>>,
     free: Vec<u32>,
     live: usize,
     parked: usize,
 }
 
-impl<R, M> Table<R, M> {
+impl<R, M, S> Table<R, M, S> {
     pub(super) fn new(shard: u16) -> Self {
         Self { shard, chunks: Vec::new(), free: Vec::new(), live: 0, parked: 0 }
     }
@@ -111,7 +111,7 @@ impl<R, M> Table<R, M> {
     }
 
     /// Takes a slot for `record`; `None` when the shard holds as many as an id can name.
-    pub(super) fn insert(&mut self, record: R, socket: TcpStream, heard_ms: u32) -> Option<u32> {
+    pub(super) fn insert(&mut self, record: R, socket: S, heard_ms: u32) -> Option<u32> {
         if self.free.is_empty() {
             let start = self.span();
             if start as usize + CHUNK > ConnectionId::MAX_SLOTS {
@@ -128,7 +128,7 @@ impl<R, M> Table<R, M> {
     }
 
     /// Frees a slot; what it held is returned for its last rites.
-    pub(super) fn remove(&mut self, index: u32) -> Option<Slot<R, M>> {
+    pub(super) fn remove(&mut self, index: u32) -> Option<Slot<R, M, S>> {
         let slot = self.get_mut(index)?;
         let next = Slot::free(slot.tag.wrapping_add(1) & 0x00ff_ffff);
         let old = std::mem::replace(slot, next);
@@ -141,14 +141,14 @@ impl<R, M> Table<R, M> {
     }
 
     /// Takes the socket away: the connection is parked.
-    pub(super) fn detach(&mut self, index: u32) -> Option<TcpStream> {
+    pub(super) fn detach(&mut self, index: u32) -> Option<S> {
         let socket = self.get_mut(index)?.socket.take()?;
         self.parked += 1;
         Some(socket)
     }
 
     /// Gives a parked connection a socket.
-    pub(super) fn attach(&mut self, index: u32, socket: TcpStream) {
+    pub(super) fn attach(&mut self, index: u32, socket: S) {
         if let Some(slot) = self.get_mut(index)
             && slot.socket.replace(socket).is_none()
         {
@@ -157,13 +157,13 @@ impl<R, M> Table<R, M> {
     }
 
     /// A live slot.
-    pub(super) fn get(&self, index: u32) -> Option<&Slot<R, M>> {
+    pub(super) fn get(&self, index: u32) -> Option<&Slot<R, M, S>> {
         let slot = self.chunks.get(index as usize >> CHUNK_BITS)?.get(index as usize & (CHUNK - 1))?;
         slot.record.is_some().then_some(slot)
     }
 
     /// A live slot.
-    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Slot<R, M>> {
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Slot<R, M, S>> {
         let slot = self.chunks.get_mut(index as usize >> CHUNK_BITS)?.get_mut(index as usize & (CHUNK - 1))?;
         slot.record.is_some().then_some(slot)
     }
@@ -180,7 +180,7 @@ impl<R, M> Table<R, M> {
     }
 
     /// All live slots.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Slot<R, M>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Slot<R, M, S>)> {
         let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
         slots.enumerate().filter(|(_, slot)| slot.record.is_some()).map(|(index, slot)| (index as u32, slot))
     }

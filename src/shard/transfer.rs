@@ -1,31 +1,31 @@
 //! Letters between shards, and the move of a socket from the connection that brought it to the record it resumes.
 
-use std::net::TcpStream;
-
 use crate::{
     id::ConnectionId,
     shard::{
         behaviour::{Behaviour, Hub},
+        network::Network,
         output::Output,
+        poller::Poller,
     },
     websocket::Reader,
 };
 
 /// What a shard's inbox holds.
-pub(super) enum Letter<B: Behaviour> {
+pub(super) enum Letter<B: Behaviour, N: Network = Poller> {
     /// For its hub.
     Hub(<B::Hub as Hub<B>>::Letter),
     /// A socket that comes to resume a record here.
-    Transfer(Box<Transfer<B>>),
+    Transfer(Box<Transfer<B, N>>),
 }
 
 /// A socket on its way, with everything that must not be lost on it.
-pub(super) struct Transfer<B: Behaviour> {
+pub(super) struct Transfer<B: Behaviour, N: Network = Poller> {
     /// The record it asks for.
     pub(super) to: ConnectionId,
     /// Its claim.
     pub(super) ticket: B::Ticket,
-    pub(super) socket: TcpStream,
+    pub(super) socket: N::Socket,
     /// An unfinished frame.
     pub(super) reader: Reader,
     /// Bytes read and not yet looked at.

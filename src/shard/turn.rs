@@ -17,6 +17,9 @@ use crate::{
     websocket::frame,
 };
 
+/// What everything random in one turn follows from.
+pub type Seed = [u8; 32];
+
 /// Waiting or blocking work that a turn asks for; its result comes back as [`super::Mail::Job`].
 pub struct Job<B: Behaviour> {
     /// Cancelled and answered with a timeout after this.
@@ -39,7 +42,11 @@ pub struct Turn<B: Behaviour> {
     connection: ConnectionId,
     generation: u32,
     settings: Arc<B::Settings>,
+    /// The shard's generator. Turns never draw from it directly: each that asks for something random gets a seed of its
+    /// own, so that it can be repeated, and so that its seed tells nothing of other turns.
     random: StdRng,
+    /// Seed and generator of this turn, once it has asked for something random.
+    own: Option<(Seed, StdRng)>,
     payload: Vec<u8>,
     label: usize,
     read_before: bool,
@@ -74,6 +81,7 @@ impl<B: Behaviour> Turn<B> {
             generation: 1,
             settings,
             random: StdRng::from_seed(seed),
+            own: None,
             payload: Vec::new(),
             label: 0,
             read_before: false,
@@ -85,6 +93,7 @@ impl<B: Behaviour> Turn<B> {
     /// Points the context at the next turn.
     pub fn begin(&mut self, now: Now, connection: ConnectionId, generation: u32) {
         (self.now, self.connection, self.generation, self.label) = (now, connection, generation, 0);
+        self.own = None;
     }
 
     /// The time of this turn.
@@ -121,12 +130,29 @@ impl<B: Behaviour> Turn<B> {
         Arc::clone(&self.settings)
     }
 
-    /// Unguessable bytes from the shard's seeded generator (ChaCha), so that a turn replays to the same secret.
+    /// Unguessable bytes from a seeded generator (ChaCha) of this turn, so that it replays to the same secret.
     #[must_use]
     pub fn secret(&mut self) -> SessionSecret {
+        let random = &mut self.random;
+        let (_, own) = self.own.get_or_insert_with(|| {
+            let mut seed = Seed::default();
+            random.fill_bytes(&mut seed);
+            (seed, StdRng::from_seed(seed))
+        });
         let mut secret = SessionSecret::default();
-        self.random.fill_bytes(&mut secret);
+        own.fill_bytes(&mut secret);
         secret
+    }
+
+    /// What everything random in this turn followed from; `None` if it has not asked for anything random.
+    #[must_use]
+    pub fn seed(&self) -> Option<Seed> {
+        self.own.as_ref().map(|(seed, _)| *seed)
+    }
+
+    /// Lets the turn that has just begun draw what an earlier one with this seed drew.
+    pub fn reseed(&mut self, seed: Seed) {
+        self.own = Some((seed, StdRng::from_seed(seed)));
     }
 
     /// Any number, for the shard's own choices.

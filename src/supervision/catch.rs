@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{CrashReport, crash_report::text};
+use super::{CrashReport, Trace, crash_report::text};
 
 /// Set in [`GUARD`] while [`PANICS`] holds something that a catch must clear away.
 const RECORDED: u32 = 1 << 31;
@@ -26,7 +26,16 @@ thread_local! {
     static GUARD: Cell<u32> = const { Cell::new(0) };
     /// Panics of this thread that no catch has taken yet, with the depth they happened at, outermost first. Several
     /// only when code that runs during unwinding catches panics itself.
-    static PANICS: RefCell<Vec<(u32, CrashReport)>> = const { RefCell::new(Vec::new()) };
+    static PANICS: RefCell<Vec<(u32, Caught)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A panic that was caught, with all that is known of it.
+#[derive(Debug)]
+pub struct Caught {
+    /// What and where.
+    pub report: CrashReport,
+    /// Present when a file is wanted of it ([`super::trace_for`]).
+    pub trace: Option<Box<Trace>>,
 }
 
 /// Runs `work`; a panic becomes a [`CrashReport`]. Whatever `work` could change is the caller's to restore or discard:
@@ -36,6 +45,15 @@ thread_local! {
 /// The report of the panic.
 #[inline]
 pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, CrashReport> {
+    catch_traced(work).map_err(|caught| caught.report)
+}
+
+/// As [`catch`], with the panic's trace.
+///
+/// # Errors
+/// The panic.
+#[inline]
+pub fn catch_traced<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
     let outside = GUARD.get();
     GUARD.set(outside + 1);
     let result = panic::catch_unwind(AssertUnwindSafe(work));
@@ -96,14 +114,14 @@ impl CrashReport {
     /// a panic was printed, unless it happened inside a [`catch`].
     #[must_use]
     pub fn from_panic(payload: Box<dyn Any + Send>) -> Self {
-        report(GUARD.get() & !RECORDED, payload)
+        report(GUARD.get() & !RECORDED, payload).report
     }
 }
 
 /// The last panic of this thread that nobody has taken, if the hook is installed.
 #[must_use]
 pub fn take_last() -> Option<CrashReport> {
-    take(GUARD.get() & !RECORDED)
+    take(GUARD.get() & !RECORDED).map(|caught| caught.report)
 }
 
 /// Installs the hook, once per process. Without it reports have no place and caught panics are printed.
@@ -124,12 +142,13 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
     let report = CrashReport::new(info.payload_as_str().unwrap_or(text(&())), info.location());
     let guard = GUARD.get();
     let depth = guard & !RECORDED;
+    let trace = if depth > 0 { Trace::capture(&report.place).map(Box::new) } else { None };
     // A thread that is ending has no place to remember: its panic is printed.
     let recorded = PANICS.try_with(|panics| {
         let mut panics = panics.try_borrow_mut().ok()?;
         let older = panics.pop_if(|(at, _)| *at >= depth && depth > 0);
         panics.retain(|(at, _)| *at < depth);
-        panics.push((depth, report));
+        panics.push((depth, Caught { report, trace }));
         Some(older)
     });
     let Ok(Some(older)) = recorded else { return false };
@@ -140,13 +159,13 @@ fn record(info: &PanicHookInfo<'_>) -> bool {
     // A second panic before the first was caught: either other code caught that one, or this one is in a `drop` during
     // unwinding and the process is about to abort. Then these lines are all that remains.
     let Some((_, older)) = older else { return true };
-    let _ = writeln!(std::io::stderr(), "panicked again, after: {older}");
+    let _ = writeln!(std::io::stderr(), "panicked again, after: {}", older.report);
     false
 }
 
 /// Removes what panicked at `depth` or deeper and gives the last of it.
 #[cold]
-fn take(depth: u32) -> Option<CrashReport> {
+fn take(depth: u32) -> Option<Caught> {
     let taken = PANICS.try_with(|panics| {
         let mut panics = panics.try_borrow_mut().ok()?;
         let kept = panics.partition_point(|(at, _)| *at < depth);
@@ -155,20 +174,21 @@ fn take(depth: u32) -> Option<CrashReport> {
         GUARD.set(if left { GUARD.get() | RECORDED } else { GUARD.get() & !RECORDED });
         last
     });
-    taken.ok().flatten().map(|(_, report)| report)
+    taken.ok().flatten().map(|(_, caught)| caught)
 }
 
 /// The report of a caught panic.
 #[cold]
-fn report(depth: u32, payload: Box<dyn Any + Send>) -> CrashReport {
+fn report(depth: u32, payload: Box<dyn Any + Send>) -> Caught {
     let unplaced = CrashReport::new(text(&*payload), None);
     // `resume_unwind` passes no hook, so what was recorded last may be another panic: then its place would be a lie.
-    let report = take(depth).filter(|recorded| recorded.message == unplaced.message).unwrap_or(unplaced);
+    let recorded = take(depth).filter(|recorded| recorded.report.message == unplaced.message);
+    let caught = recorded.unwrap_or(Caught { report: unplaced, trace: None });
     // A payload may panic in its own drop; that one is left alone, for it may do so again.
     if let Err(worse) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(worse);
     }
-    report
+    caught
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 
 use std::{any::Any, panic::Location};
 
+use serde::{Deserialize, Serialize};
+
 /// Longer messages are cut: they go into logs and tables.
 const LONGEST_MESSAGE: usize = 512;
 
 /// One panic.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message} at {place}")]
 pub struct CrashReport {
     /// The panic's text; may hold what the code that panicked put into it, so it is for operators, not for clients.
@@ -34,13 +36,15 @@ pub(super) fn text(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic without a text")
 }
 
+fn place(location: &Location<'_>) -> Box<str> {
+    format!("{}:{}:{}", portable(location.file()), location.line(), location.column()).into()
+}
+
 /// Crates and the standard library are compiled at a path that differs between machines; what follows the crate's
 /// directory does not.
-fn place(location: &Location<'_>) -> Box<str> {
-    let file = location.file();
+pub(super) fn portable(file: &str) -> &str {
     let after = |marker: &str| Some(file.split_once(marker)?.1.split_once('/')?.1);
-    let file = after("/registry/src/").or_else(|| after("/rustc/")).unwrap_or(file);
-    format!("{file}:{}:{}", location.line(), location.column()).into()
+    after("/registry/src/").or_else(|| after("/rustc/")).unwrap_or(file)
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@ use dormouse::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
-        Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, Post, Turn, Work,
+        Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Network, Payload, Post, Turn,
+        Work,
     },
     websocket::frame,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 /// Longer than any test.
@@ -27,7 +29,7 @@ pub(crate) struct Diary {
     record: Record,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Record {
     name: String,
     notes: Vec<String>,
@@ -46,18 +48,20 @@ pub(crate) struct Settings {
     pub(crate) seen: SyncSender<String>,
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Ticket {
     key: String,
 }
 
 /// A message; `crashes`: so many turns that handle it panic.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Said {
     words: Words,
     crashes: Cell<u32>,
 }
 
 /// What becomes a [`Said`] on the shard's thread.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Words {
     pub(crate) class: Class,
     pub(crate) text: String,
@@ -267,6 +271,7 @@ impl Behaviour for Diary {
     type Settings = Settings;
     type Hub = Witness;
 
+    const NAME: &'static str = "diary";
     const LABELS: &'static [&'static str] = &["diary"];
 
     fn open(name: &String, _: Now) -> Record {
@@ -350,14 +355,14 @@ impl Behaviour for Diary {
 impl Hub<Diary> for Witness {
     type Letter = Letter;
 
-    fn ask(&mut self, _: ConnectionId, ask: Ask, _: &mut Post<'_, Diary>) {
+    fn ask(&mut self, _: ConnectionId, ask: Ask, _: &mut Post<'_, Diary, impl Network>) {
         match ask {
             Ask::Log(line) => self.seen.try_send(line).expect("the test looks at what it caused"),
             Ask::Panic => panic!("the hub was asked to panic"),
         }
     }
 
-    fn letter(&mut self, letter: Letter, post: &mut Post<'_, Diary>) {
+    fn letter(&mut self, letter: Letter, post: &mut Post<'_, Diary, impl Network>) {
         match letter {
             Letter::Tell(to, words) => {
                 for words in words {
@@ -376,11 +381,11 @@ impl Hub<Diary> for Witness {
         }
     }
 
-    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Diary>) {
+    fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Diary, impl Network>) {
         self.seen.try_send("drained".to_owned()).expect("the test looks at what it caused");
     }
 
-    fn tick(&mut self, _: &mut Post<'_, Diary>) {}
+    fn tick(&mut self, _: &mut Post<'_, Diary, impl Network>) {}
 }
 
 /// Tells when a job is dropped.

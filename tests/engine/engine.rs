@@ -15,9 +15,10 @@ use dormouse::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{Act, Action, Census, ConnectionView, Inspect, Ledger, Options, Plan, Shards, Sockets, TakeCensus, Target},
-    supervision::{self, Children, Policy, Watchdog},
+    supervision::{self, Children, Counters, CrashFiles, Crashes, Folder, Policy, Watchdog},
     telemetry::Metrics,
 };
+use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -57,12 +58,26 @@ impl Engine {
     }
 
     pub(crate) fn with(count: usize, options: Options) -> Self {
+        Self::with_crash_files(count, options, None)
+    }
+
+    /// As [`Engine::with`], and crash files are written into `folder`.
+    pub(crate) fn with_crash_files(count: usize, options: Options, folder: Option<Folder>) -> Self {
         supervision::install();
         let clock = Clock::start();
-        let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
+        let mut arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
         let (sockets, children) = (Arc::new(Sockets::default()), Children::new(clock));
+        let shard_arbiters = arbiters.iter().map(Arbiter::handle).collect();
+        let crashes = folder.map_or_else(Crashes::default, |folder| {
+            let counter = || IntCounter::new("files", "files").expect("a name");
+            let counters = Counters { written: counter(), skipped: counter(), failed: counter() };
+            let (arbiter, most) = (Arbiter::new(), folder.most);
+            let outbox = CrashFiles::start(&arbiter.handle(), &children, folder, counters);
+            arbiters.push(arbiter);
+            Crashes::with_files(clock, outbox, most)
+        });
         let plan = Plan {
-            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+            arbiters: shard_arbiters,
             name: "shard",
             options,
             clock,
@@ -70,6 +85,7 @@ impl Engine {
             sockets: Arc::clone(&sockets),
             children: children.clone(),
             watchdog: Watchdog::unattended(Duration::from_secs(3_600)),
+            crashes,
         };
         let (told, seen) = sync_channel(SEEN);
         let settings = Arc::new(Settings { gate: Barrier::new(2), seen: told.clone() });

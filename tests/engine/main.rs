@@ -14,6 +14,7 @@ mod crashes;
 mod jobs;
 mod ledger;
 mod mailboxes;
+mod replays;
 mod restarts;
 mod sockets;
 mod transfers;

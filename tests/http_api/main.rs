@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test ends where something is not as it must be")]
 
+mod chaos;
 mod server;
 
 use serde_json::{Value, json};

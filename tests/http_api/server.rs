@@ -28,6 +28,8 @@ impl Server {
     pub(crate) fn start(settings: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dormouse"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--set", "listen.drain=\"3s\""]);
+        // Crash files are no litter for the source tree.
+        command.args(["--set", concat!("store.path=\"", env!("CARGO_TARGET_TMPDIR"), "/http-api\"")]);
         for setting in settings {
             command.args(["--set", setting]);
         }

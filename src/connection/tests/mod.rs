@@ -5,6 +5,7 @@ mod deliveries;
 mod frames;
 mod identify;
 mod life;
+mod replays;
 mod requests;
 mod restarts;
 mod resume;
@@ -71,7 +72,7 @@ impl Bench {
         Self {
             record: Record::new(Encoding::Json, now),
             settings: Arc::new(Settings::new(&config, "n1".to_owned())),
-            directory: Directory::new(&config.channels, 1),
+            directory: Directory::new(&config.channels, 1, 0),
             now,
             id: ConnectionId::new(0, 7, 3),
             generation: 1,

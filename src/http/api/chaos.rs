@@ -42,6 +42,7 @@ pub(crate) async fn inject(gateway: Data<Gateway>, body: Body) -> Answered<Hit> 
 async fn connections(gateway: &Gateway, aim: &Aim, action: Action) -> Result<usize, ApiError> {
     match aim {
         Aim::Connection(id) => connections::act(gateway, id, action).await,
+        Aim::Connections(ids) => these(gateway, ids, action).await,
         Aim::User(user) => {
             let act = || Act { target: Target::User(user.clone()), action };
             Ok(gateway.shards.ask_all(act).await?.iter().sum())
@@ -49,6 +50,22 @@ async fn connections(gateway: &Gateway, aim: &Aim, action: Action) -> Result<usi
         Aim::Count(count) => some(gateway, |_| *count, action).await,
         Aim::Fraction(fraction) => some(gateway, |attached| part(*fraction, attached), action).await,
     }
+}
+
+/// Hits those of `ids` that are there, with one order to each shard: a killer in a hurry names many at once.
+async fn these(gateway: &Gateway, ids: &[String], action: Action) -> Result<usize, ApiError> {
+    let mut by_shard = vec![Vec::new(); gateway.shards.count()];
+    let known = ids.iter().filter_map(|id| id.parse().ok());
+    for (id, shard) in known.filter_map(|id| Some((id, gateway.shards.shard_of(id)?))) {
+        if let Some(targets) = by_shard.get_mut(usize::from(shard)) {
+            targets.push(id);
+        }
+    }
+    let mut hit = 0;
+    for (shard, targets) in by_shard.into_iter().enumerate().filter(|(_, targets)| !targets.is_empty()) {
+        hit += gateway.shards.ask(shard as u16, Act { target: Target::Connections(targets), action }).await?;
+    }
+    Ok(hit)
 }
 
 /// Hits as many connections with a socket as `wanted` makes of their number, spread over the shards as they are.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     http::error::ApiError,
@@ -22,7 +23,7 @@ pub(super) struct Request {
     target: Target,
     #[serde(rename = "where")]
     place: Option<Place>,
-    ms: Option<u64>,
+    ms: Option<Value>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -35,23 +36,25 @@ enum Kind {
     PanicActor,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Place {
+    #[default]
     Turn,
     Job,
     Wake,
 }
 
-/// Exactly one of these.
+/// Exactly one of these. Taken as they come and looked at by [`Target::only`], so that a refusal names its field.
 #[derive(Debug, Deserialize)]
-#[serde(expecting = "an object with one of `connection`, `user`, `count`, `fraction` and `actor`")]
+#[serde(expecting = "an object with one of `connection`, `connections`, `user`, `count`, `fraction` and `actor`")]
 struct Target {
-    connection: Option<String>,
-    user: Option<String>,
-    count: Option<u64>,
-    fraction: Option<f64>,
-    actor: Option<String>,
+    connection: Option<Value>,
+    connections: Option<Value>,
+    user: Option<Value>,
+    count: Option<Value>,
+    fraction: Option<Value>,
+    actor: Option<Value>,
 }
 
 /// What is to be done.
@@ -69,6 +72,8 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) enum Aim {
     Connection(String),
+    /// All of these that are there.
+    Connections(Vec<String>),
     User(String),
     Count(usize),
     /// Above 0, at most 1.
@@ -77,81 +82,118 @@ pub(super) enum Aim {
 
 impl Request {
     /// # Errors
-    /// Says which target or place would be right.
+    /// Names the field that is wrong, and says what would be right.
     pub(super) fn order(self) -> Result<Order, ApiError> {
-        let stall = Duration::from_millis(self.ms.unwrap_or(DEFAULT_STALL_MS).min(MAX_STALL_MS));
-        let action = match (self.fault, self.place.unwrap_or(Place::Turn)) {
-            (Kind::PanicShard, _) => return self.target.shards(),
-            (Kind::PanicActor, _) => return self.target.actor(),
+        let Self { fault, target, place, ms } = self;
+        let place = place.unwrap_or_default();
+        let action = match (fault, place) {
+            (Kind::Drop | Kind::PanicShard | Kind::PanicActor, Place::Job | Place::Wake) => {
+                return Err(ApiError::bad_request(
+                    "`where` is for `panic` and `stall`; the other faults have no such place",
+                ));
+            }
+            (Kind::PanicShard, _) => return target.shards(),
+            (Kind::PanicActor, _) => return target.actor(),
             (Kind::Drop, _) => Action::Cut,
             (Kind::Panic, Place::Turn) => Action::Fault(Fault::Panic),
             (Kind::Panic, Place::Job) => Action::Fault(Fault::PanicInJob),
             (Kind::Panic, Place::Wake) => Action::Fault(Fault::PanicInWake),
-            (Kind::Stall, Place::Turn) => Action::Fault(Fault::Stall(stall)),
-            (Kind::Stall, Place::Job) => Action::Fault(Fault::StallInJob(stall)),
+            (Kind::Stall, Place::Turn) => Action::Fault(Fault::Stall(stall(ms)?)),
+            (Kind::Stall, Place::Job) => Action::Fault(Fault::StallInJob(stall(ms)?)),
             (Kind::Stall, Place::Wake) => {
-                return Err(ApiError::bad_request("a stall is possible where `turn` or `job`, not where `wake`"));
+                return Err(ApiError::bad_request(
+                    "`where` of a stall is `turn` or `job`: a wake does nothing that could last",
+                ));
             }
         };
-        self.target.connections().map(|aim| Order::Connections(aim, action))
+        target.connections().map(|aim| Order::Connections(aim, action))
     }
 }
 
 impl Target {
+    /// The one field that is set, with its name.
+    fn only(self, wanted: &'static str) -> Result<(&'static str, Value), ApiError> {
+        let mut fields = [
+            ("connection", self.connection),
+            ("connections", self.connections),
+            ("user", self.user),
+            ("count", self.count),
+            ("fraction", self.fraction),
+            ("actor", self.actor),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+        match (fields.next(), fields.next()) {
+            (Some(only), None) => Ok(only),
+            _ => Err(ApiError::bad_request(wanted)),
+        }
+    }
+
     fn connections(self) -> Result<Aim, ApiError> {
-        match self {
-            Self { connection: Some(id), user: None, count: None, fraction: None, actor: None } => {
-                Ok(Aim::Connection(id))
+        const WANTED: &str = "`target` is one of {\"connection\":ID}, {\"connections\":[ID,…]}, {\"user\":NAME}, \
+            {\"count\":N} and {\"fraction\":F} for this fault";
+        match self.only(WANTED)? {
+            ("connection", id) => text("connection", id).map(Aim::Connection),
+            ("connections", Value::Array(ids)) if !ids.is_empty() => {
+                ids.into_iter().map(|id| text("connections", id)).collect::<Result<_, _>>().map(Aim::Connections)
             }
-            Self { user: Some(user), connection: None, count: None, fraction: None, actor: None } => {
-                Ok(Aim::User(user))
+            ("connections", other) => {
+                Err(ApiError::bad_request(format!("`connections` is a list of at least one id, not {other}")))
             }
-            Self { count: Some(n), connection: None, user: None, fraction: None, actor: None } => {
-                count(n).map(Aim::Count)
-            }
-            Self { fraction: Some(part), connection: None, user: None, count: None, actor: None } => {
-                if part > 0.0 && part <= 1.0 {
-                    return Ok(Aim::Fraction(part));
-                }
-                Err(ApiError::bad_request(format!("`fraction` {part} is not above 0 and up to 1")))
-            }
-            _ => Err(ApiError::bad_request(
-                "`target` is one of {\"connection\":ID}, {\"user\":NAME}, {\"count\":N} and {\"fraction\":F} for this fault",
-            )),
+            ("user", user) => text("user", user).map(Aim::User),
+            ("count", n) => count(&n).map(Aim::Count),
+            ("fraction", part) => match part.as_f64() {
+                Some(number) if number > 0.0 && number <= 1.0 => Ok(Aim::Fraction(number)),
+                _ => Err(ApiError::bad_request(format!("`fraction` is a number above 0 and up to 1, not {part}"))),
+            },
+            _ => Err(ApiError::bad_request(WANTED)),
         }
     }
 
     fn shards(self) -> Result<Order, ApiError> {
-        match self {
-            Self { count: Some(n), connection: None, user: None, fraction: None, actor: None } => {
-                count(n).map(Order::Shards)
-            }
-            Self { actor: Some(name), connection: None, user: None, count: None, fraction: None }
-                if name.starts_with("shard-") =>
-            {
-                Ok(Order::Actor(name))
-            }
-            _ => Err(ApiError::bad_request("`target` is {\"count\":N} or {\"actor\":\"shard-0\"} for this fault")),
+        const WANTED: &str = "`target` is {\"count\":N} or {\"actor\":\"shard-0\"} for this fault";
+        match self.only(WANTED)? {
+            ("count", n) => count(&n).map(Order::Shards),
+            ("actor", name) => match text("actor", name)? {
+                name if name.starts_with("shard-") => Ok(Order::Actor(name)),
+                _ => Err(ApiError::bad_request(WANTED)),
+            },
+            _ => Err(ApiError::bad_request(WANTED)),
         }
     }
 
     fn actor(self) -> Result<Order, ApiError> {
-        match self {
-            Self { actor: Some(name), connection: None, user: None, count: None, fraction: None } => {
-                Ok(Order::Actor(name))
-            }
-            _ => Err(ApiError::bad_request(
-                "`target` is {\"actor\":NAME} for this fault, with a name from `actors` of /v1/node",
-            )),
+        const WANTED: &str = "`target` is {\"actor\":NAME} for this fault, with a name from `actors` of /v1/node";
+        match self.only(WANTED)? {
+            ("actor", name) => text("actor", name).map(Order::Actor),
+            _ => Err(ApiError::bad_request(WANTED)),
         }
     }
 }
 
-fn count(count: u64) -> Result<usize, ApiError> {
-    match usize::try_from(count) {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(ApiError::bad_request("`count` is at least 1")),
+fn text(field: &str, value: Value) -> Result<String, ApiError> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(ApiError::bad_request(format!("`{field}` is a text, not {other}"))),
     }
+}
+
+fn count(value: &Value) -> Result<usize, ApiError> {
+    match value.as_u64().and_then(|count| usize::try_from(count).ok()) {
+        Some(count) if count > 0 => Ok(count),
+        _ => Err(ApiError::bad_request(format!("`count` is a whole number, at least 1, not {value}"))),
+    }
+}
+
+/// What `ms` says.
+fn stall(ms: Option<Value>) -> Result<Duration, ApiError> {
+    let ms = match ms {
+        None => DEFAULT_STALL_MS,
+        Some(value) => value
+            .as_u64()
+            .ok_or_else(|| ApiError::bad_request(format!("`ms` is a whole number of milliseconds, not {value}")))?,
+    };
+    Ok(Duration::from_millis(ms.min(MAX_STALL_MS)))
 }
 
 #[cfg(test)]
@@ -178,6 +220,11 @@ mod tests {
                 "Connections(Count(1), Fault(StallInJob(60s)))",
             ),
             (r#"{"fault":"drop","target":{"count":1}}"#, "Connections(Count(1), Cut)"),
+            (
+                r#"{"fault":"drop","where":"turn","ms":5,"target":{"connections":["a","b"]}}"#,
+                "Connections(Connections([\"a\", \"b\"]), Cut)",
+            ),
+            (r#"{"fault":"stall","ms":0,"target":{"user":"u"}}"#, "Connections(User(\"u\"), Fault(Stall(0ns)))"),
             (r#"{"fault":"panic_shard","target":{"count":2}}"#, "Shards(2)"),
             (r#"{"fault":"panic_shard","target":{"actor":"shard-1"}}"#, "Actor(\"shard-1\")"),
             (r#"{"fault":"panic_actor","target":{"actor":"presence"}}"#, "Actor(\"presence\")"),
@@ -196,7 +243,25 @@ mod tests {
             (r#"{"fault":"panic","target":{"fraction":0}}"#, "above 0"),
             (r#"{"fault":"panic","target":{"fraction":1.1}}"#, "up to 1"),
             (r#"{"fault":"panic","target":{"actor":"shard-0"}}"#, "{\"count\":N}"),
+            (r#"{"fault":"panic","target":{"count":-1}}"#, "`count` is a whole number, at least 1, not -1"),
+            (r#"{"fault":"panic","target":{"count":"all"}}"#, "`count`"),
+            (r#"{"fault":"panic","target":{"fraction":"half"}}"#, "`fraction`"),
+            (r#"{"fault":"panic","target":{"user":7}}"#, "`user` is a text, not 7"),
+            (r#"{"fault":"panic","target":{"connection":["c"]}}"#, "`connection` is a text"),
+            (r#"{"fault":"panic","target":{"connections":[]}}"#, "`connections`"),
+            (r#"{"fault":"panic","target":{"connections":[1]}}"#, "`connections` is a text, not 1"),
+            (r#"{"fault":"panic","target":"all"}"#, "an object with one of"),
+            (r#"{"fault":"panic","where":"sleep","target":{"count":1}}"#, "expected one of `turn`, `job`, `wake`"),
             (r#"{"fault":"stall","where":"wake","target":{"count":1}}"#, "`turn` or `job`"),
+            (r#"{"fault":"stall","ms":"long","target":{"count":1}}"#, "`ms`"),
+            (r#"{"fault":"stall","ms":-5,"target":{"count":1}}"#, "`ms`"),
+            (r#"{"fault":"drop","where":"job","target":{"count":1}}"#, "`where`"),
+            (r#"{"fault":"panic_shard","where":"wake","target":{"count":1}}"#, "`where`"),
+            (r#"{"fault":"panic_actor","where":"job","target":{"actor":"shard-0"}}"#, "`where`"),
+            (r#"{"fault":"panic_shard","target":{"fraction":0.5}}"#, "{\"count\":N}"),
+            (r#"{"fault":"panic_shard","target":{"actor":0}}"#, "`actor` is a text"),
+            (r#"{"fault":"panic_actor","target":{"fraction":0.5}}"#, "{\"actor\":NAME}"),
+            (r#"{"fault":"panic_actor","target":{"actor":"a","count":1}}"#, "{\"actor\":NAME}"),
             (r#"{"fault":"panic_shard","target":{"actor":"presence"}}"#, "shard-0"),
             (r#"{"fault":"panic_actor","target":{"count":1}}"#, "actors"),
             (r#"{"fault":"burn","target":{"count":1}}"#, "unknown variant `burn`, expected one of `panic`"),

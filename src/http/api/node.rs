@@ -10,7 +10,7 @@ use crate::{
     },
     protocol::frame::VERSION,
     shard::{Census, Ledger},
-    supervision::Child,
+    supervision::{Child, CrashLine},
 };
 
 /// The answer.
@@ -27,6 +27,8 @@ pub(crate) struct Node {
     ledger: Ledger,
     /// Everything under supervision; `panic_actor` takes these names.
     actors: Vec<Child>,
+    /// What has crashed, by place and by what was being handled; most frequent first.
+    crashes: Vec<CrashLine>,
 }
 
 #[derive(Serialize)]
@@ -69,6 +71,7 @@ pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
         restarts: gateway.metrics.restarts.get(),
         ledger: sum.ledger,
         actors: gateway.children.list(),
+        crashes: gateway.crashes.list(),
     }))
 }
 

@@ -110,6 +110,16 @@ function showShards(shards) {
   })));
 }
 
+/** The most frequent ones; the rest is in `/v1/node`. */
+function showCrashes(crashes) {
+  at("crashed").hidden = crashes.length === 0;
+  const when = (unixMs) => `${duration(Math.max(0, Date.now() - unixMs))} ago`;
+  table(at("crashes"), crashes.slice(0, TOP).map((each) => ({
+    cells: [each.place, each.kind, number.format(each.count), when(each.first_at), when(each.last_at),
+      each.connection ?? "", each.panic],
+  })));
+}
+
 function showTop(connections) {
   at("nobody").hidden = connections.length > 0;
   table(at("connections"), connections.map((each) => ({
@@ -134,6 +144,7 @@ async function look() {
     number.format(restarts),
   ]));
   showShards(node.shards);
+  showCrashes(node.crashes);
   showTop(top.connections);
 }
 

@@ -1,0 +1,149 @@
+//! Client processes beside the one that measures: copies of this program under a hidden command, told what to do in lines
+//! of JSON on their standard input, answering in the same way. For crowds that one thread cannot serve, and for clients
+//! that must not share a process.
+//!
+//! Knows nothing of what is said. A worker ends when its input ends, so none outlives its team. Used by `chaos`.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::process::Cpu;
+
+/// Lines on their way between two processes; both sides read at once, so it is never full for long.
+const WAITING_LINES: usize = 16;
+
+/// See the file's head.
+#[derive(Debug)]
+pub(crate) struct Team {
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    child: Child,
+    orders: ChildStdin,
+    answers: Receiver<String>,
+}
+
+impl Team {
+    /// Starts `count` processes of this program under `command`.
+    pub(crate) fn start(command: &str, count: usize) -> Result<Self> {
+        let workers = (0..count).map(|_| Worker::start(command)).collect::<Result<_>>()?;
+        Ok(Self { workers })
+    }
+
+    /// Gives an order to each; `order` gets its number.
+    pub(crate) fn tell<T: Serialize>(&mut self, order: impl Fn(usize) -> T) -> Result<()> {
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            let mut line = serde_json::to_string(&order(number))?;
+            line.push('\n');
+            worker.orders.write_all(line.as_bytes()).with_context(|| format!("client process {number} is gone"))?;
+        }
+        Ok(())
+    }
+
+    /// The next answer of each, all within `patience`.
+    pub(crate) fn hear<T: DeserializeOwned>(&self, patience: Duration) -> Result<Vec<T>> {
+        let hear = |(number, worker): (usize, &Worker)| {
+            let line = worker.answers.recv_timeout(patience);
+            let line = line.with_context(|| format!("client process {number} did not answer within {patience:?}"))?;
+            serde_json::from_str(&line).with_context(|| format!("client process {number} said: {line}"))
+        };
+        self.workers.iter().enumerate().map(hear).collect()
+    }
+
+    /// Processor time of each until now.
+    pub(crate) fn cpu(&self) -> Result<Vec<Cpu>> {
+        self.workers.iter().map(|worker| Cpu::of(worker.child.id())).collect()
+    }
+}
+
+impl Worker {
+    fn start(command: &str) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start a client process")?;
+        let (orders, answers) = (child.stdin.take().context("no stdin")?, child.stdout.take().context("no stdout")?);
+        Ok(Self { child, orders, answers: lines(BufReader::new(answers)) })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Both fail only when it is gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The worker's side.
+#[derive(Debug)]
+pub(crate) struct Orders(Receiver<String>);
+
+impl Orders {
+    /// From this process's standard input.
+    pub(crate) fn listen() -> Self {
+        Self(lines(BufReader::new(io::stdin())))
+    }
+
+    /// Waits for the next one.
+    pub(crate) fn wait<T: DeserializeOwned>(&self) -> Result<T> {
+        Ok(serde_json::from_str(&self.0.recv().context("no more orders")?)?)
+    }
+
+    /// The next one, if there is one.
+    pub(crate) fn next<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        match self.0.try_recv() {
+            Ok(line) => Ok(Some(serde_json::from_str(&line)?)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => bail!("no more orders"),
+        }
+    }
+}
+
+/// The worker's answer.
+pub(crate) fn answer(answer: &impl Serialize) -> Result<()> {
+    let mut line = serde_json::to_string(answer)?;
+    line.push('\n');
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Reads lines on a thread of their own until the input or its reader ends.
+fn lines(input: impl BufRead + Send + 'static) -> Receiver<String> {
+    let (said, heard) = sync_channel(WAITING_LINES);
+    thread::spawn(move || input.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+    heard
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn orders_come_in_their_order_and_their_end_is_an_error() {
+        let orders = Orders(lines(Cursor::new("1\n[2,3]\n")));
+        assert_eq!(orders.wait::<u8>().unwrap(), 1);
+        assert_eq!(orders.wait::<Vec<u8>>().unwrap(), [2, 3]);
+        assert!(orders.wait::<u8>().is_err());
+    }
+
+    #[test]
+    fn an_order_that_is_not_understood_is_an_error() {
+        assert!(Orders(lines(Cursor::new("rubbish\n"))).wait::<u8>().is_err());
+    }
+}
