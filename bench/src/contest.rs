@@ -34,10 +34,10 @@ impl Size {
         Self {
             rounds: 5,
             connections: 18_000,
-            burst_connections: 5_000,
-            settle: Duration::from_millis(1_500),
+            burst_connections: 3_000,
+            settle: Duration::from_secs(1),
             rest: Duration::from_secs(60),
-            idle_seconds: 5,
+            idle_seconds: 3,
             subscribers: 2_000,
             fanout_seconds: 2,
             echo_connections: 1_000,

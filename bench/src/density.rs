@@ -119,7 +119,7 @@ fn measure(options: &Options, target: &Target, report: &mut Report) -> Result<()
         until(target, &mut swarm, &mut census, |node| node.connections.total + node.connections.parked == 0)?;
     }
     let before = Reading::after(settle, target, &mut swarm, &mut census)?;
-    let empty = idle::watch(target, &mut swarm, (idle_span / 4).max(Duration::from_secs(2)), &mut census)?;
+    let empty = idle::watch(target, &mut swarm, (idle_span / 4).max(Duration::from_secs(1)), &mut census)?;
 
     let crowd = open(&mut swarm, count)?;
     if dialect.has_node() {
