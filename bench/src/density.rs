@@ -149,11 +149,13 @@ fn measure(options: &Options, target: &Target, report: &mut Report) -> Result<()
         println!("{RESTING}");
         let rest = options.rest.unwrap_or(settle);
         let after = Reading::after(rest, target, &mut swarm, &mut census)?;
-        let per = |memory: Memory| (memory.pss - before.memory.pss) / count as f64;
+        // Others of the same program may rest or end meanwhile, so files do not count here.
+        let per = |memory: Memory| (memory.written - before.memory.written) / count as f64;
         let rate = burst.deliveries as f64 / burst.took.as_secs_f64();
         let note = format!("{} publications of {BURST_BYTES} B, {rate:.0} deliveries/s", burst.publications);
         report.figure("burst deliveries", burst.deliveries as f64, Unit::Count, note);
         report.figure("load generator CPU in the burst", load.own_cores(), Unit::Cores, "");
+        report.figure("user space per connection before it", per(later), Unit::Bytes, "without pages of files");
         report.figure("user space per connection at its end", per(peak), Unit::Bytes, "");
         let note = format!("{} later", humantime::format_duration(rest));
         report.figure("user space per connection after it", per(after.memory), Unit::Bytes, note);

@@ -81,11 +81,11 @@ const IDLE: &[Figure] = &[
 
 const BURST: &[Figure] = &[
     figure("after ÷ idle", Ratio, Lower, |trial| {
-        Some(after_burst(trial)? / number(trial, "user space per connection")?)
+        Some(after_burst(trial)? / number(trial, "user space per connection before it")?)
     }),
     figure("after", Bytes, Lower, after_burst),
     figure("at its end", Bytes, Neither, |trial| number(trial, "user space per connection at its end")),
-    figure("idle", Bytes, Neither, |trial| number(trial, "user space per connection")),
+    figure("idle", Bytes, Neither, |trial| number(trial, "user space per connection before it")),
     figure("generator", Cores, Neither, |trial| number(trial, "load generator CPU in the burst")),
 ];
 

@@ -15,6 +15,8 @@ pub(crate) struct Memory {
     /// Pages only this process has and has written.
     pub(crate) private_dirty: f64,
     pub(crate) rss: f64,
+    /// The part of `pss` that is no page of a file: those weigh less while another process has the same program open.
+    pub(crate) written: f64,
 }
 
 /// A process and its descendants, itself first.
@@ -42,6 +44,7 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
         sum.pss += more.pss;
         sum.private_dirty += more.private_dirty;
         sum.rss += more.rss;
+        sum.written += more.written;
     }
     Ok(sum)
 }
@@ -59,7 +62,8 @@ fn memory_of_one(pid: u32) -> Result<Memory> {
 
 fn parse_memory(text: &str) -> Memory {
     let field = |name: &str| kilobytes(text, name).unwrap_or_default() * 1024.0;
-    Memory { pss: field("Pss"), private_dirty: field("Private_Dirty"), rss: field("Rss") }
+    let written = field("Pss_Anon") + field("Pss_Shmem");
+    Memory { pss: field("Pss"), private_dirty: field("Private_Dirty"), rss: field("Rss"), written }
 }
 
 /// The number behind `name:` in a file of "Name: 12 kB" lines.
@@ -140,9 +144,10 @@ mod tests {
 
     #[test]
     fn a_rollup_is_read_in_bytes_and_not_by_prefix() {
-        let text = "55d0-7ffd ---p 00:00 0  [rollup]\nRss:   1200 kB\nPss:    900 kB\nPss_Dirty: 1 kB\nPrivate_Dirty: 800 kB\n";
+        let text = "55d0-7ffd ---p 00:00 0  [rollup]\nRss:   1200 kB\nPss:    900 kB\nPss_Dirty: 1 kB\nPss_Anon: 30 kB\nPss_Shmem: 12 kB\nPrivate_Dirty: 800 kB\n";
         let memory = parse_memory(text);
         assert_eq!((memory.pss, memory.private_dirty, memory.rss), (921_600.0, 819_200.0, 1_228_800.0));
+        assert_eq!(memory.written, 43_008.0);
     }
 
     #[test]
