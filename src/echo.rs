@@ -139,5 +139,7 @@ impl Hub<Echo> for NoHub {
 
     fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Echo, impl Network>) {}
 
+    fn crashed(&mut self, _: &mut Post<'_, Echo, impl Network>) {}
+
     fn tick(&mut self, _: &mut Post<'_, Echo, impl Network>) {}
 }

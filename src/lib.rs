@@ -19,7 +19,7 @@
 //! echo        the smallest behaviour: sends everything back
 //! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed)
 //! shard       the engine: table of records, run queue, poller, turns, mailboxes, outboxes, sweeper, jobs, ledger
-//! supervision policy, budget, catch, crash reports and files, the supervisor of actix actors, the watchdog
+//! supervision the tree: specs, supervisors, restarts; budgets, catch, crash reports and files, the watchdog
 //! websocket   RFC 6455: bytes to messages and back, no I/O
 //! protocol    frames, requests, encodings, names, error codes, close codes
 //! token       JWTs and channel patterns
@@ -28,7 +28,8 @@
 //!
 //! # The promises, and the one place that keeps each
 //! - A crash costs one turn: `shard/execute.rs` runs it on a copy; socket, session and queue are never in its hands.
-//! - The crash of a shard costs no socket: its state lives in `shard/core.rs`, outside the actor that drives it.
+//! - The crash of a shard costs no socket: its state lives in `shard/core.rs`, outside the actor that drives it, and what
+//!   a service holds on the stack is caught by `shard/rescue.rs`.
 //! - One order per channel: `channel/home.rs` gives out the offsets.
 //! - No hole and no double between replay and live: `channel/hub.rs` seats a subscriber when the answer arrives.
 //! - No silent loss: `channel/overflow.rs` remembers what a full mailbox refused, `shard/ledger.rs` counts every event.
@@ -57,7 +58,7 @@
 //! | reading, writing, fairness | `shard/stream.rs` |
 //! | how sockets come, go and change records | `shard/socket.rs` |
 //! | what a crash file keeps, and what it hides | `shard/evidence.rs`, `connection/redact.rs`, `connection/mask.rs` |
-//! | restart rules | `supervision/policy.rs`, `supervision/budget.rs` |
+//! | restart rules | `supervision/spec.rs`, `supervision/policy.rs`, `supervision/supervisor.rs` |
 //! | RFC 6455 | `websocket/reader.rs`, `websocket/frame.rs` |
 //! | the handshake and its refusals | `http/handshake.rs` |
 //! | a route of the API | `http/routes.rs`, `http/api/`, `http/openapi.json` |

@@ -1,16 +1,12 @@
 //! The node: the one place that constructs and wires the concrete parts, starts them from the ground up and takes them
 //! down again.
 //!
-//! ```text
-//! node ─┬─ watchdog (thread)
-//!       ├─ shard-0 … shard-n (actix actors, one arbiter each) ── connections
-//!       ├─ echo-0 … echo-n, when enabled (on the same arbiters)
-//!       └─ http workers ── handshakes, API, pages
-//! ```
+//! What is supervised, and how, is drawn in `README.md` from the specs given here. HTTP workers (handshakes, API, pages)
+//! keep no state and are actix-web's.
 
 use std::{sync::Arc, time::Duration};
 
-use actix_rt::{Arbiter, System};
+use actix_rt::{Arbiter, ArbiterHandle, System};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,7 +19,10 @@ use crate::{
     http::{self, Gateway},
     id::ConnectionId,
     shard::{self, Behaviour as _, ReplayError, Replayed, Shards, Sockets},
-    supervision::{self, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Watchdog},
+    supervision::{
+        self, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Part, Policy, Strategy, SupervisorSpec,
+        Watchdog,
+    },
     telemetry::{self, Metrics},
 };
 
@@ -74,6 +73,10 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     match tokio::time::timeout(left(), stop_http).await {
         Ok(stopped) => stopped?,
         Err(_) => tracing::warn!("leaving before the http workers have ended"),
+    }
+    // Nobody asks them any more.
+    if tokio::time::timeout(left(), gateway.children.stop()).await.is_err() {
+        tracing::warn!("leaving before every actor has stopped");
     }
     if !join(arbiters, left()) {
         tracing::warn!("leaving before every shard's thread has ended: a turn or a blocking job is stuck");
@@ -133,10 +136,14 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     let clock = Clock::start();
     let metrics = Metrics::new()?;
     let sockets = Arc::new(Sockets::default());
-    let children = Children::new(clock);
-    let watchdog = Watchdog::start(clock, config.limits.turn_warn, config.limits.turn_stall)
-        .context("cannot start the watchdog's thread")?;
-    let crashes = crashes(&config, clock, &metrics, &children);
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed)?;
+    let children = Children::new(clock, u64::from_le_bytes(seed));
+    let system = children.branch(SYSTEM);
+    let (watcher, scribe) = (Arbiter::new(), Arbiter::new());
+    let crashes = crashes(&config, clock, &metrics, &system, &scribe.handle());
+    let watchdog =
+        Watchdog::start(&system, &watcher.handle(), clock, config.limits.turn_warn, config.limits.turn_stall);
     let node = node_name()?;
     let count = shard_count(&config);
     let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
@@ -144,14 +151,15 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     getrandom::fill(&mut salt)?;
     let directory = Arc::new(Directory::new(&config.channels, count as u16, u64::from_ne_bytes(salt)));
     let settings = Arc::new(Settings::new(&config, node.clone()));
-    let plan = |name| shard::Plan {
+    let plan = |name, parts, supervisor| shard::Plan {
         name,
+        parts,
         options: shard::Options::new(&config),
         arbiters: arbiters.iter().map(Arbiter::handle).collect(),
         clock,
         metrics: metrics.clone(),
         sockets: Arc::clone(&sockets),
-        children: children.clone(),
+        children: children.branch(supervisor),
         watchdog: watchdog.clone(),
         crashes: crashes.clone(),
     };
@@ -167,13 +175,13 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
             ChannelHub::new(shard, Arc::clone(&directory), metrics.clone(), interval, seed)
         }
     };
-    let shards = Shards::<ConnectionActor>::start(plan("shard"), settings, hub)?;
+    let shards = Shards::<ConnectionActor>::start(plan("shard", parts(&config), SHARDS), settings, hub)?;
     let echo = config
         .echo
         .enabled
         .then(|| {
             let settings = EchoSettings { max_message_bytes: config.limits.max_frame_bytes.max(ECHO_MESSAGE_BYTES) };
-            Shards::start(plan("echo"), Arc::new(settings), |_| NoHub)
+            Shards::start(plan("echo", Vec::new(), ECHO), Arc::new(settings), |_| NoHub)
         })
         .transpose()?;
     let gateway = Gateway::new(http::Plan {
@@ -189,11 +197,33 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
         watchdog,
         crashes,
     });
-    Ok((Arc::new(gateway), arbiters))
+    Ok((Arc::new(gateway), [watcher, scribe].into_iter().chain(arbiters).collect()))
+}
+
+/// Actors that serve the whole node; each may use those started before it.
+const SYSTEM: SupervisorSpec =
+    SupervisorSpec { name: "system", strategy: Strategy::RestForOne, policy: Policy::new(3, Duration::from_secs(60)) };
+
+/// A shard that spends its budget is broken in what a restart keeps: one more would not mend it.
+const SHARDS: SupervisorSpec =
+    SupervisorSpec { name: "shards", strategy: Strategy::OneForOne, policy: Policy::never() };
+
+const ECHO: SupervisorSpec = SupervisorSpec { name: "echo", ..SHARDS };
+
+/// What lives inside a shard: each would cost every turn a lock or a hop as an actor of its own.
+fn parts(config: &Config) -> Vec<Part> {
+    let part = |name, how: &str| Part { name, how: how.to_owned() };
+    let policy = Policy::new(config.supervision.max_restarts, config.supervision.within);
+    vec![
+        Part { name: "connections", how: format!("transient, {policy}, each for itself; then close 4000") },
+        part("jobs", "temporary; a panic or a passed deadline comes back to the connection as a message"),
+        part("channel hub", "goes on at once; whom the panic left without an answer is told `crashed`"),
+        part("presence, sweeper", "part of the shard's tick, restart with it"),
+    ]
 }
 
 /// Counts crashes and, unless that is off, has files written of them by an actor on a thread of its own: disks are slow.
-fn crashes(config: &Config, clock: Clock, metrics: &Metrics, children: &Children) -> Crashes {
+fn crashes(config: &Config, clock: Clock, metrics: &Metrics, children: &Children, arbiter: &ArbiterHandle) -> Crashes {
     let most = config.supervision.crash_files;
     if most == 0 {
         return Crashes::default();
@@ -202,7 +232,7 @@ fn crashes(config: &Config, clock: Clock, metrics: &Metrics, children: &Children
     let counters = Counters { written: result("written"), skipped: result("skipped"), failed: result("failed") };
     let path = config.store.path.join(&config.supervision.crash_dir);
     let folder = Folder { path, most, payloads: config.supervision.crash_payloads };
-    let outbox = CrashFiles::start(&Arbiter::new().handle(), children, folder, counters);
+    let outbox = CrashFiles::start(arbiter, children, folder, counters);
     Crashes::with_files(clock, outbox, most)
 }
 
@@ -254,5 +284,90 @@ async fn until_told_to_stop() -> std::io::Result<()> {
                 tracing::warn!("nothing can be reloaded in this version; restart to change the configuration");
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/readme/block.rs"]
+mod block;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read as _,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::{
+        channel::{HomeRequest, Letter, Origin, Purpose, Tag},
+        connection::Opening,
+        shard::{List, Sort},
+    };
+
+    /// Reads frames until one holds `wanted`; all that was read.
+    fn read_until(socket: &mut TcpStream, wanted: &str) -> String {
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains(wanted) {
+            let mut more = [0; 4096];
+            let count = socket.read(&mut more).expect("it comes in time");
+            assert!(count > 0, "the socket was closed: {}", String::from_utf8_lossy(&read));
+            read.extend_from_slice(&more[..count]);
+        }
+        String::from_utf8_lossy(&read).into_owned()
+    }
+
+    #[actix_rt::test]
+    async fn a_request_whose_hub_panics_is_answered_as_crashed_on_the_same_shard_and_across() {
+        supervision::install();
+        let mut config = Config::default();
+        config.shards.count = 2;
+        let (gateway, arbiters) = start(config).expect("starts");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+        client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let (server, _) = listener.accept().expect("accepts");
+        server.set_nonblocking(true).expect("nonblocking");
+        assert!(gateway.sockets.admit(usize::MAX));
+        let opening =
+            Opening { encoding: Some(Default::default()), token: Some("ann".to_owned()), subscribe: Vec::new() };
+        gateway.shards.adopt(server, Vec::new(), Vec::new(), opening).await.expect("a shard");
+        read_until(&mut client, r#""op":"ready""#);
+        let list = || List { sort: Sort::Idle, limit: 1 };
+        let listed = gateway.shards.ask_all(list).await.expect("the shards run");
+        let connection = listed.into_iter().flatten().next().expect("one connection").connection;
+        for home in [0, 1] {
+            // A home that is told of a shard there is not: the defect this test needs.
+            let channel =
+                (0..).map(|n| gateway.directory.intern(&format!("room:{n}"))).find(|known| known.home == home);
+            let channel = channel.expect("one of so many lives there");
+            let id = 70 + i64::from(home);
+            let origin = Origin::Connection(connection, Tag { socket: 0, purpose: Purpose::Request(Some(id)) });
+            let request = HomeRequest::Unsubscribe { user: "ann".into(), shard: u16::MAX };
+            let letter = Letter::Home { channel: Arc::clone(&channel), origin, request };
+            assert!(gateway.shards.write(home, letter).is_ok());
+            let read = read_until(&mut client, &format!(r#""id":{id}"#));
+            assert!(read.contains(r#""code":"crashed""#) && read.contains(r#""retry":"later""#), "{read}");
+            let described = gateway.ask_home(channel, HomeRequest::Describe).await;
+            assert!(described.is_ok(), "the hub goes on");
+        }
+        assert_eq!(gateway.children.list().iter().map(|child| child.restarts).sum::<u64>(), 0);
+        assert!(gateway.children.stop().await.is_empty());
+        assert!(join(arbiters, Duration::from_secs(60)), "every thread ends");
+    }
+
+    #[actix_rt::test]
+    async fn the_tree_in_the_readme_is_the_one_that_is_started() {
+        let mut config = Config::default();
+        (config.echo.enabled, config.shards.count) = (true, 2);
+        let (gateway, arbiters) = start(config).expect("starts");
+        let tree = gateway.children.draw();
+        for child in gateway.children.list() {
+            let name = child.name.trim_end_matches(|c: char| c.is_ascii_digit());
+            assert!(tree.contains(name), "{name} is not in the drawing");
+        }
+        block::check("tree", &format!("```text\n{tree}```\n"));
+        assert!(gateway.children.stop().await.is_empty());
+        assert!(join(arbiters, Duration::from_secs(60)), "every thread ends");
     }
 }

@@ -38,6 +38,11 @@ pub fn init_logs(telemetry: &Telemetry) -> anyhow::Result<WorkerGuard> {
 /// 1 µs … 4 s, ×4: turns and waits are micro- to milliseconds, stalls are seconds.
 const SECONDS: &[f64] =
     &[1e-6, 2e-6, 4e-6, 8e-6, 16e-6, 32e-6, 64e-6, 128e-6, 256e-6, 512e-6, 1e-3, 4e-3, 16e-3, 64e-3, 256e-3, 1.0, 4.0];
+/// A restart takes microseconds and is held to 100 of them: fine steps up to there, and a bound at it.
+const RESTART_SECONDS: &[f64] = &[
+    1e-6, 2e-6, 3e-6, 4e-6, 6e-6, 8e-6, 12e-6, 16e-6, 24e-6, 32e-6, 48e-6, 64e-6, 80e-6, 100e-6, 150e-6, 250e-6,
+    500e-6, 1e-3, 4e-3, 16e-3, 64e-3, 256e-3, 1.0, 4.0,
+];
 /// 32 B … 16 KiB, ×2.
 const BYTES: &[f64] = &[32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 16384.0];
 
@@ -117,8 +122,8 @@ metrics! {
     crash_files: IntCounterVec = counters("result"), "dormouse_crash_files_total";
     /// Actors restarted.
     restarts: IntCounter = counter, "dormouse_restarts_total";
-    /// From a crash until the actor is ready for its next message.
-    restart_seconds: Histogram = histogram(SECONDS), "dormouse_restart_seconds";
+    /// From the beginning of the turn that crashed until the actor is ready for its next message.
+    restart_seconds: Histogram = histogram(RESTART_SECONDS), "dormouse_restart_seconds";
     /// Connections whose restart budget was spent.
     gave_up: IntCounter = counter, "dormouse_gave_up_total";
     /// Dormant connections that had something to do.

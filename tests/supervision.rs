@@ -12,7 +12,7 @@ use std::{
 use actix::prelude::*;
 use dormouse::{
     clock::Clock,
-    supervision::{self, Backoff, Child, ChildState, Children, Exit, Policy},
+    supervision::{self, Backoff, Child, ChildSpec, ChildState, Children, Exit, Policy},
 };
 use tokio::sync::oneshot;
 
@@ -37,11 +37,15 @@ fn install() {
 
 fn children() -> Children {
     install();
-    Children::new(Clock::start())
+    Children::new(Clock::start(), 1)
 }
 
 fn policy(max_restarts: u32) -> Policy {
     Policy::new(max_restarts, WITHIN)
+}
+
+fn spec(name: &str, policy: Policy) -> ChildSpec {
+    ChildSpec::transient(name, policy)
 }
 
 /// Lets the arbiter work until the child is as wanted.
@@ -193,7 +197,7 @@ async fn a_crashed_actor_keeps_its_address_and_its_queued_messages_in_order() {
         for backoff in [Backoff::NONE, Backoff { first: Duration::from_millis(1), most: Duration::from_millis(2) }] {
             let (children, shared) = (children(), Shared::default());
             let policy = Policy { backoff, ..policy(3) };
-            let address = children.start_here("victim", policy, || Victim::new(&shared));
+            let address = children.start_here(spec("victim", policy), || Victim::new(&shared));
             // Two crashes on the way back to work, where that is possible: three in all, just within the budget.
             let (times, restarts, starts) = match place {
                 Place::Started => (2, 3, 4),
@@ -224,7 +228,7 @@ async fn a_crashed_actor_keeps_its_address_and_its_queued_messages_in_order() {
 async fn an_actor_whose_budget_is_spent_closes_its_address_and_tells() {
     for place in Place::RESTARTABLE {
         let (children, shared) = (children(), Shared::default());
-        let address = children.start_here("victim", policy(3), || Victim::new(&shared));
+        let address = children.start_here(spec("victim", policy(3)), || Victim::new(&shared));
         for crashes in 1..=4 {
             let _ = address.send(Fault { place, times: 1 }).await;
             if place.is_future() {
@@ -246,7 +250,7 @@ async fn an_actor_that_crashes_at_every_start_gives_up_and_frees_who_waits() {
     for place in [Place::Started, Place::Restarting] {
         let (children, shared) = (children(), Shared::default());
         let backoff = Backoff { first: Duration::from_millis(1), most: Duration::from_millis(1) };
-        let address = children.start_here("victim", Policy { backoff, ..policy(5) }, || Victim::new(&shared));
+        let address = children.start_here(spec("victim", Policy { backoff, ..policy(5) }), || Victim::new(&shared));
         let fault = address.send(Fault { place, times: 100 });
         let waiting = address.send(Number(1));
         assert!(fault.await.is_err());
@@ -259,8 +263,8 @@ async fn an_actor_that_crashes_at_every_start_gives_up_and_frees_who_waits() {
 #[actix_rt::test]
 async fn one_child_that_gives_up_leaves_the_others_alone() {
     let (children, shared) = (children(), Shared::default());
-    let victim = children.start_here("victim", policy(0), || Victim::new(&Shared::default()));
-    let other = children.start_here("other", policy(0), || Victim::new(&shared));
+    let victim = children.start_here(spec("victim", policy(0)), || Victim::new(&Shared::default()));
+    let other = children.start_here(spec("other", policy(0)), || Victim::new(&shared));
     assert!(victim.send(Fault { place: Place::Handler, times: 1 }).await.is_err());
     assert_eq!(&*children.gave_up().await, "victim");
     other.send(Number(1)).await.expect("still there");
@@ -271,11 +275,11 @@ async fn one_child_that_gives_up_leaves_the_others_alone() {
 #[actix_rt::test]
 async fn an_actor_that_stops_by_itself_is_not_started_again() {
     let (children, shared) = (children(), Shared::default());
-    let address = children.start_here("victim", policy(5), || Victim::new(&shared));
+    let address = children.start_here(spec("victim", policy(5)), || Victim::new(&shared));
     address.send(Fault { place: Place::Stopping, times: 0 }).await.expect("answered, then stopped");
     assert_eq!(ended(&children, "victim").await.last_exit, Some(Exit::Normal));
     assert!(!address.connected());
-    let again = children.start_here("victim", policy(5), || Victim::new(&shared));
+    let again = children.start_here(spec("victim", policy(5)), || Victim::new(&shared));
     again.send(Number(1)).await.expect("a new actor under the old name");
     assert_eq!(children.list().len(), 1);
 }
@@ -283,7 +287,7 @@ async fn an_actor_that_stops_by_itself_is_not_started_again() {
 #[actix_rt::test]
 async fn an_actor_that_panics_while_stopping_has_ended() {
     let (children, shared) = (children(), Shared::default());
-    let address = children.start_here("victim", policy(5), || Victim::new(&shared));
+    let address = children.start_here(spec("victim", policy(5)), || Victim::new(&shared));
     address.send(Fault { place: Place::Stopping, times: 1 }).await.expect("answered, then stopped");
     let child = ended(&children, "victim").await;
     assert!(matches!(child.last_exit, Some(Exit::Crash(_))), "{child:?}");
@@ -301,7 +305,7 @@ impl Supervised for Idle {}
 #[actix_rt::test]
 async fn an_actor_without_addresses_ends_as_shut_down() {
     let children = children();
-    drop(children.start_here("idle", policy(5), || Idle));
+    drop(children.start_here(spec("idle", policy(5)), || Idle));
     assert_eq!(ended(&children, "idle").await.last_exit, Some(Exit::Shutdown));
 }
 
@@ -310,7 +314,7 @@ async fn an_actor_on_another_arbiter_is_supervised_there() {
     let (children, shared) = (children(), Shared::default());
     let arbiter = Arbiter::new();
     let made = shared.clone();
-    let address = children.start(&arbiter.handle(), "far", policy(5), move || Victim::new(&made));
+    let address = children.start(&arbiter.handle(), spec("far", policy(5)), move || Victim::new(&made));
     for round in 0..3 {
         assert!(address.send(Fault { place: Place::Handler, times: 1 }).await.is_err());
         address.send(Number(round)).await.expect("the address is valid");
@@ -331,7 +335,7 @@ async fn an_actor_started_on_an_arbiter_that_has_ended_is_closed_from_the_beginn
     let handle = arbiter.handle();
     arbiter.stop();
     arbiter.join().expect("ends");
-    let address = children.start(&handle, "late", policy(5), || Idle);
+    let address = children.start(&handle, spec("late", policy(5)), || Idle);
     assert!(!address.connected());
     assert_eq!(children.get("late").map(|child| child.state), Some(ChildState::Ended));
 }
@@ -339,7 +343,7 @@ async fn an_actor_started_on_an_arbiter_that_has_ended_is_closed_from_the_beginn
 #[actix_rt::test]
 async fn an_actor_that_cannot_be_made_has_given_up() {
     let children = children();
-    let address = children.start_here("stillborn", policy(5), || -> Idle { panic!("cannot be made") });
+    let address = children.start_here(spec("stillborn", policy(5)), || -> Idle { panic!("cannot be made") });
     assert!(!address.connected());
     assert_eq!(&*children.gave_up().await, "stillborn");
 }
@@ -365,7 +369,7 @@ impl Handler<Keep> for Idle {
 #[actix_rt::test]
 async fn a_crash_drops_the_futures_the_actor_had_spawned() {
     let children = children();
-    let address = children.start_here("idle", policy(1), || Idle);
+    let address = children.start_here(spec("idle", policy(1)), || Idle);
     let (sender, receiver) = oneshot::channel();
     address.send(Keep(sender)).await.expect("handled");
     assert!(receiver.await.is_err(), "the future was dropped with what it held");

@@ -12,7 +12,7 @@ use clap::Args;
 use crate::{
     chaos_crowd::{Order, TAIL, Task},
     chaos_judge::{self, Evidence, Phases},
-    chaos_kills::{self, Aim, Killer, Kills},
+    chaos_kills::{self, Aim, Killer},
     chaos_witness::Account,
     clock,
     dice::Dice,
@@ -27,11 +27,14 @@ use crate::{
 /// A process that has not connected its share by then never will.
 const ARRIVAL: Duration = Duration::from_secs(120);
 
-/// Before the first phase: lazily made things are made, caches are warm.
+/// Kills before the first phase: what the first crashes read in once, such as tables for unwinding, is there.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 /// After the last phase, before memory is compared: what a burst left is given back within a few ticks.
 const REST: Duration = Duration::from_secs(5);
+
+/// The restart budget stays as it is configured. A short history fills before memory is first looked at.
+const SETS: [&str; 2] = ["chaos.enabled=true", "channels.defaults.history_events=10"];
 
 /// Options of `chaos`.
 #[derive(Args, Debug)]
@@ -57,7 +60,7 @@ pub(crate) struct Options {
     /// Seconds under kills, all rounds together; as many are calm [default: 60, with --shards 30, quick 6]
     #[arg(long)]
     seconds: Option<u64>,
-    /// How often calm and kills take turns [default: 4, quick 2]
+    /// How often calm and kills take turns [default: 12, quick 2]
     #[arg(long)]
     rounds: Option<usize>,
     #[command(flatten)]
@@ -81,7 +84,7 @@ impl Options {
     fn plan(&self) -> Result<Plan> {
         let size = &self.target;
         let processes = size.size(self.processes, 4, 2);
-        let rounds = size.size(self.rounds, 4, 2);
+        let rounds = size.size(self.rounds, 12, 2);
         let under_kills = size.size(self.seconds, if self.shards.is_some() { 30 } else { 60 }, 6);
         let plan = Plan {
             connections: size.size(self.connections, 10_000, 1_000),
@@ -109,7 +112,7 @@ impl Options {
 /// Runs it and says whether every promise held.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let plan = options.plan()?;
-    let target = options.target.open(&["chaos.enabled=true".to_owned()])?;
+    let target = options.target.open(&SETS.map(str::to_owned))?;
     let evidence = measure(options, &plan, &target).map_err(|error| target.explain(error))?;
     let mut report = Report::new(match plan.shards {
         Some(_) => "chaos: every shard killed again and again, and what its connections notice",
@@ -144,18 +147,21 @@ fn measure(options: &Options, plan: &Plan, target: &Target) -> Result<Evidence> 
             Aim::Victims(victims, plan.kills)
         }
     };
+    let first = Scrape::take(target.address)?;
     team.tell(|_| Order::Phase(0))?;
+    let killer = Killer::start(target.address, aim.clone(), 0, Dice::new(dice.roll()));
     clock::rest(WARM_UP);
     let (mut calm, mut hot) = (Phases::default(), Phases::default());
-    let (mut kills, mut turn) = (Kills::default(), 0);
-    let (mut memory, first) = (None, Scrape::take(target.address)?);
+    let (mut kills, mut turn) = killer.stop()?;
+    let mut memory = Vec::new();
     for round in 0..plan.rounds {
         team.tell(|_| Order::Phase(1 + 2 * round))?;
         last(plan.phase, target, &team, &mut calm)?;
-        memory.get_or_insert(target.memory()?);
+        memory.extend(target.memory().ok());
         team.tell(|_| Order::Phase(2 + 2 * round))?;
         let killer = Killer::start(target.address, aim.clone(), turn, Dice::new(dice.roll()));
         last(plan.phase, target, &team, &mut hot)?;
+        memory.extend(target.memory().ok());
         let (done, next) = killer.stop()?;
         kills.add(&done);
         turn = next;
@@ -165,6 +171,7 @@ fn measure(options: &Options, plan: &Plan, target: &Target) -> Result<Evidence> 
     team.hear::<Account>(TAIL * 2)?.iter().for_each(|part| account.add(part));
     let after = quiet(target)?;
     clock::rest(REST);
+    memory.extend(target.memory().ok());
     let now = Scrape::take(target.address)?;
     let grown = |name: &str| (now.sum(name) - first.sum(name)).max(0.0) as u64;
     Ok(Evidence {
@@ -173,7 +180,7 @@ fn measure(options: &Options, plan: &Plan, target: &Target) -> Result<Evidence> 
         kills,
         calm,
         hot,
-        memory: memory.zip(target.memory().ok()),
+        memory,
         nodes: (before, after),
         crashes: grown("dormouse_crashes_total"),
         gave_up: grown("dormouse_gave_up_total"),

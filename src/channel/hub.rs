@@ -12,7 +12,7 @@ use compact_str::CompactString;
 use crate::{
     channel::{
         directory::{Channel, Directory},
-        home::{Event, Since},
+        home::{Event, Gap, Since},
         homes::{Homes, Outgoing, unused},
         message::{Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Spread, Tag, Whisper},
         overflow::Overflows,
@@ -22,6 +22,7 @@ use crate::{
     protocol::{
         close::Close,
         error::{ErrorCode, Fault},
+        frame::GapReason,
     },
     shard::{Behaviour, Full, Hub, Network, Post},
     telemetry::Metrics,
@@ -41,6 +42,19 @@ pub struct ChannelHub {
     overflows: Overflows,
     told_presence_at: u32,
     forgot_at: u32,
+    under_way: UnderWay,
+}
+
+/// What the hub is doing, for the case that it panics over it.
+#[derive(Default)]
+#[expect(clippy::redundant_allocation, reason = "the notice it is taken from: see there")]
+struct UnderWay {
+    /// Who has asked and not been answered.
+    owed: Option<(ConnectionId, Tag)>,
+    /// What is being offered to the subscribers of this shard.
+    event: Option<Rc<Arc<Event>>>,
+    /// The last of them it was offered to, or was about to be.
+    reached: u32,
 }
 
 /// What a hub remembers.
@@ -84,6 +98,7 @@ impl ChannelHub {
             overflows: Overflows::default(),
             told_presence_at: 0,
             forgot_at: 0,
+            under_way: UnderWay::default(),
         }
     }
 
@@ -161,7 +176,10 @@ impl ChannelHub {
     {
         match origin {
             Origin::Connection(to, tag) if to.shard() == post.shard() => self.arrive(channel, to, tag, answer, post),
-            Origin::Connection(to, tag) => post.send(to.shard(), Letter::Answer { channel, to, tag, answer }),
+            Origin::Connection(to, tag) => {
+                self.under_way.owed = None;
+                post.send(to.shard(), Letter::Answer { channel, to, tag, answer });
+            }
             // The caller may have gone; the answer goes with it.
             Origin::Call(caller) => drop(caller.send(answer)),
             Origin::Nobody => {}
@@ -180,6 +198,7 @@ impl ChannelHub {
         B: Channeled,
     {
         let Answer::Subscribed { mut catch_up, roster, subscriber } = answer else {
+            self.under_way.owed = None;
             post.tell(to, Notice::Answer { channel, tag, answer });
             return;
         };
@@ -198,6 +217,7 @@ impl ChannelHub {
         }
         let (gap, missed) = (catch_up.gap, std::mem::take(&mut catch_up.missed));
         let answer = Answer::Subscribed { catch_up, roster, subscriber };
+        self.under_way.owed = None;
         post.tell(to, Notice::Answer { channel: Arc::clone(&channel), tag, answer });
         if let Some(gap) = gap {
             post.tell(to, Notice::Gap { channel, gap });
@@ -215,7 +235,9 @@ impl ChannelHub {
         let Some(seat) = self.seats.get_mut(&event.channel) else { return };
         seat.head = event.offset;
         let shared = Rc::new(Arc::clone(event));
+        self.under_way.event = Some(Rc::clone(&shared));
         for index in &seat.members {
+            self.under_way.reached = index;
             if self.overflows.is_open(index, &event.channel) {
                 post.refuse(index);
                 self.overflows.refuse(index, &event.channel, event.offset);
@@ -229,6 +251,7 @@ impl ChannelHub {
                 }
             }
         }
+        self.under_way.event = None;
     }
 
     /// Offers something ephemeral to those it is for.
@@ -311,6 +334,10 @@ impl<B: Channeled> Hub<B> for ChannelHub {
     type Letter = Letter;
 
     fn ask(&mut self, from: ConnectionId, ask: Ask, post: &mut Post<'_, B, impl Network>) {
+        self.under_way.owed = match &ask {
+            Ask::OfHome { tag, .. } | Ask::Resume { tag, .. } => Some((from, *tag)),
+            _ => None,
+        };
         match ask {
             Ask::OfHome { channel, tag, request } => {
                 let creates = matches!(request, HomeRequest::Subscribe { .. } | HomeRequest::Publish(_));
@@ -361,6 +388,12 @@ impl<B: Channeled> Hub<B> for ChannelHub {
     }
 
     fn letter(&mut self, letter: Letter, post: &mut Post<'_, B, impl Network>) {
+        self.under_way.owed = match &letter {
+            Letter::Home { origin: Origin::Connection(to, tag), .. } | Letter::Answer { to, tag, .. } => {
+                Some((*to, *tag))
+            }
+            _ => None,
+        };
         match letter {
             Letter::Home { channel, origin, request } => self.at_home(channel, origin, request, post),
             Letter::Answer { channel, to, tag, answer } => self.arrive(channel, to, tag, answer, post),
@@ -369,12 +402,39 @@ impl<B: Channeled> Hub<B> for ChannelHub {
     }
 
     fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B, impl Network>) {
+        self.under_way.owed = None;
         for (channel, gap) in self.overflows.take(connection.index()) {
             post.tell(connection, Notice::Gap { channel, gap });
         }
     }
 
+    /// Homes and seats are kept: each of their changes is one step, and there is nothing they could be built again from.
+    /// What a panic left undone is told: the request as crashed, the event as a gap to those it did not reach.
+    fn crashed(&mut self, post: &mut Post<'_, B, impl Network>) {
+        let UnderWay { owed, event, reached } = std::mem::take(&mut self.under_way);
+        if let Some((to, tag)) = owed {
+            let fault = Fault::new(ErrorCode::Crashed, "the channel's shard crashed over this request");
+            // Nobody looks at the channel of a failure.
+            let (channel, answer) = (self.directory.imagine(""), Answer::Failed(fault));
+            if to.shard() == post.shard() {
+                post.tell(to, Notice::Answer { channel, tag, answer });
+            } else {
+                post.send(to.shard(), Letter::Answer { channel, to, tag, answer });
+            }
+        }
+        let Some(event) = event else { return };
+        let (channel, offset) = (&event.channel, event.offset);
+        let Some(seat) = self.seats.get(channel) else { return };
+        for index in seat.members.iter().filter(|index| *index >= reached) {
+            let gap = Gap { from: offset, to: offset, reason: GapReason::Crash };
+            if let Some(id) = post.id(index) {
+                post.tell(id, Notice::Gap { channel: Arc::clone(channel), gap });
+            }
+        }
+    }
+
     fn tick(&mut self, post: &mut Post<'_, B, impl Network>) {
+        self.under_way.owed = None;
         let now = post.now();
         if now.ms_since(self.told_presence_at) >= self.presence_interval_ms {
             self.told_presence_at = now.ms();

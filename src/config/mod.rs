@@ -22,8 +22,8 @@ pub use key::{Key, Origin, Setting};
 pub use load::{LoadError, Loaded, Problem, Sources, load};
 pub use namespaces::{Namespace, Namespaces};
 pub use sections::{
-    Api, Auth, AuthMode, Chaos, Echo, Engine, Heartbeat, Limits, Listen, LogFormat, Presence, Session, Shards, Store,
-    Supervision, Telemetry,
+    Api, Auth, AuthMode, Chaos, Echo, Engine, Heartbeat, Limits, Listen, LogFormat, OnStall, Presence, Session, Shards,
+    Store, Supervision, Telemetry,
 };
 
 /// Everything a node can be told. `Config::default()` is what plain `dormouse serve` runs with.

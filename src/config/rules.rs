@@ -79,6 +79,7 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
         &[
             ("max_restarts", count(0, 1_000_000)),
             ("within", duration(MILLISECOND, DAY)),
+            ("on_stall", Rule::Choice(&["restart", "close", "keep"])),
             ("crash_files", count(0, 100_000)),
             ("crash_dir", Rule::Directory),
             ("crash_payloads", Rule::Flag),

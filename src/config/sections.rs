@@ -142,6 +142,8 @@ pub struct Supervision {
     /// The time over which restarts are counted.
     #[serde(with = "duration")]
     pub within: Duration,
+    /// What becomes of a connection whose turn took longer than [`Limits::turn_stall`].
+    pub on_stall: OnStall,
     /// Crashes kept as files; the oldest go, 0 keeps none.
     pub crash_files: usize,
     /// Their directory, below [`Store::path`] unless it is absolute.
@@ -150,11 +152,25 @@ pub struct Supervision {
     pub crash_payloads: bool,
 }
 
+/// `supervision.on_stall`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStall {
+    /// As after a crash: nothing of the turn happens, its client is told, the restart budget pays.
+    #[default]
+    Restart,
+    /// As after one crash too many: told, then closed; the session is parked.
+    Close,
+    /// It goes on as if nothing had been.
+    Keep,
+}
+
 impl Default for Supervision {
     fn default() -> Self {
         Self {
             max_restarts: 5,
             within: Duration::from_secs(10),
+            on_stall: OnStall::default(),
             crash_files: 100,
             crash_dir: PathBuf::from("crashes"),
             crash_payloads: false,

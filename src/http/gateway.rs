@@ -109,12 +109,14 @@ impl Asked {
     /// The home's answer.
     ///
     /// # Errors
-    /// `unavailable` when the node is ending, or what the home says.
+    /// `unavailable` when the home crashed over it or the node is ending, or what the home says.
     pub async fn wait(self) -> Result<Answer, Fault> {
         match self.0.await {
             Ok(Answer::Failed(fault)) => Err(fault),
             Ok(answer) => Ok(answer),
-            Err(_) => Err(Fault::new(ErrorCode::Unavailable, "the node is shutting down")),
+            Err(_) => {
+                Err(Fault::new(ErrorCode::Unavailable, "the channel's shard crashed over this, or the node is leaving"))
+            }
         }
     }
 }

@@ -75,10 +75,12 @@ async fn pump<B: Behaviour>(core: Rc<RefCell<Core<B>>>, work: Rc<Notify>) {
             () = work.notified() => {}
         }
         while core.borrow_mut().round() {
+            // Before the look at the clock: the tick's timer fires, and orders are read, only when this task lets go. A
+            // shard that is behind would otherwise do many rounds before it heard anybody.
+            tokio::task::yield_now().await;
             if clock.elapsed() > due {
                 break;
             }
-            tokio::task::yield_now().await;
         }
         if core.borrow().is_busy() {
             work.notify_one();

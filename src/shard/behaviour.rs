@@ -260,6 +260,9 @@ pub trait Hub<B: Behaviour>: 'static {
     fn letter(&mut self, letter: Self::Letter, post: &mut Post<'_, B, impl Network>);
     /// A connection whose mailbox had overflowed has handled all it held.
     fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B, impl Network>);
+    /// A call of this hub panicked: what it was doing is over, and it goes on. Whoever would wait for ever is told here, and
+    /// whatever may be half changed is made whole.
+    fn crashed(&mut self, post: &mut Post<'_, B, impl Network>);
     /// Time passes; called every [`crate::shard::TICK`].
     fn tick(&mut self, post: &mut Post<'_, B, impl Network>);
 }

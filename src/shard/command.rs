@@ -11,13 +11,14 @@ use crate::{
     protocol::close::Close,
     shard::{
         Shard,
-        behaviour::{Behaviour, Cause, Fault, Mail},
+        behaviour::{Behaviour, Cause, Description, Fault, Mail},
         core::Core,
         ledger::Ledger,
         network::Network,
         socket::Arrival,
         table::Slot,
     },
+    supervision,
 };
 
 /// Make a connection of a socket whose handshake is done.
@@ -267,6 +268,15 @@ impl<B: Behaviour> Handler<CrashShard> for Shard<B> {
     }
 }
 
+/// What operators see of a record that may be defective: looking at it must not cost its shard a restart.
+fn described<B: Behaviour>(record: &B::Record) -> Description {
+    supervision::catch(|| B::describe(record)).unwrap_or_default()
+}
+
+fn heap_bytes<B: Behaviour>(record: &B::Record) -> usize {
+    supervision::catch(|| B::heap_bytes(record)).unwrap_or_default()
+}
+
 impl<B: Behaviour, N: Network> Core<B, N> {
     pub(super) fn census(&self) -> Census {
         let mut census = Census { parked: self.table.parked(), ledger: self.ledger, ..Census::default() };
@@ -298,7 +308,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         connection: ConnectionId,
         slot: &Slot<B::Record, B::Message, N::Socket>,
     ) -> ConnectionView {
-        let described = slot.record.as_ref().map(B::describe).unwrap_or_default();
+        let described = slot.record.as_ref().map(described::<B>).unwrap_or_default();
         let state = match (&slot.socket, &slot.awake) {
             (None, _) => State::Parked,
             (Some(_), Some(_)) => State::Awake,
@@ -315,7 +325,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             outbox_bytes: slot.awake.as_ref().map_or(0, |awake| awake.outbox.len()),
             subscriptions: described.subscriptions,
             idle_ms: self.clock.now().ms_since(slot.heard_ms),
-            record_bytes: size_of_val(slot) + slot.record.as_ref().map_or(0, B::heap_bytes),
+            record_bytes: size_of_val(slot) + slot.record.as_ref().map_or(0, heap_bytes::<B>),
         }
     }
 
@@ -334,7 +344,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 ids
             }
             Target::User(user) => attached()
-                .filter(|(_, slot)| slot.record.as_ref().and_then(|r| B::describe(r).user).as_ref() == Some(user))
+                .filter(|(_, slot)| slot.record.as_ref().and_then(|r| described::<B>(r).user).as_ref() == Some(user))
                 .map(|(id, _)| id)
                 .collect(),
             Target::All => attached().map(|(id, _)| id).collect(),
@@ -361,7 +371,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             Action::Reconnect { after_ms } => self.handle(index, Mail::Reconnect { after_ms }),
             Action::Leave => {
                 if let Some(record) = self.table.get(index).and_then(|slot| slot.record.as_ref()) {
-                    let close = B::leave(record);
+                    // One that cannot say how it leaves must leave all the same.
+                    let close = supervision::catch(|| B::leave(record)).unwrap_or(Close::GOING_AWAY);
                     self.close(index, close);
                 }
             }

@@ -14,21 +14,22 @@ use crate::{
     protocol::close::Close,
     shard::{
         Options, Sockets,
-        behaviour::{Behaviour, Cause, Hub, Mail},
+        behaviour::{Behaviour, Hub, Mail},
         execute::Next,
         inbox::{self, Inbox, Inboxes},
-        jobs::Jobs,
-        ledger::{Drop, Ledger},
+        jobs::{Finished, Jobs},
+        ledger::Ledger,
         linger::Lingering,
         network::Network,
         poller::{Poller, Subject},
         post::{Post, Spare},
+        rescue::{InHand, Net, Rescued},
         run_queue::RunQueue,
         stats::Stats,
         sweeper::Sweeper,
         table::Table,
         transfer::Letter,
-        turn::{Effects, Turn},
+        turn::Turn,
     },
     supervision::{self, Beat, Budget, Crashes, Fingerprints},
     websocket::Reader,
@@ -67,10 +68,15 @@ pub(super) struct Core<B: Behaviour, N: Network = Poller> {
     /// A socket whose turn asked for its transfer, until the service loop has gathered what belongs to it.
     pub(super) moving: Option<(ConnectionId, B::Ticket)>,
     closes: Vec<(ConnectionId, Close)>,
+    /// The turn that has just been refused its commit had stalled.
+    pub(super) stalled: bool,
     /// Letters of the last batch not yet handled, the next one last; they outlive a panic.
     letters: Vec<Letter<B, N>>,
-    /// The connection that a round is serving, for [`Core::recover`].
-    serving: Option<u32>,
+    /// Results of the last batch not yet handled, the next one last; they outlive a panic too.
+    ended: Vec<Finished<B::Done>>,
+    /// Whom the shard serves at this moment, and what of him a panic would leave, for [`Core::recover`].
+    pub(super) serving: Option<ConnectionId>,
+    pub(super) net: Net<B>,
 }
 
 /// What a shard is built from.
@@ -122,8 +128,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             sweeper: Sweeper::default(),
             moving: None,
             closes: Vec::new(),
+            stalled: false,
             letters: Vec::new(),
+            ended: Vec::new(),
             serving: None,
+            net: Net::default(),
             now: parts.clock.now(),
             options: parts.options,
             settings: parts.settings,
@@ -155,7 +164,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.finish_jobs();
         for _ in 0..self.queue.len().min(SERVED_PER_ROUND) {
             if let Some(index) = self.queue.pop() {
-                self.serving = Some(index);
+                self.serving = self.table.id(index);
                 #[cfg(feature = "simulation")]
                 super::faults::between();
                 self.serve(index);
@@ -199,22 +208,31 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     }
 
     fn finish_jobs(&mut self) {
-        for (owner, result) in self.jobs.take_finished() {
+        if self.ended.is_empty() {
+            self.ended = self.jobs.take_finished();
+            self.ended.reverse();
+        }
+        while let Some((owner, result)) = self.ended.pop() {
             if let Err(failure) = &result {
                 self.job_failed(owner, failure);
             }
-            if let Some(index) = self.table.find(owner) {
+            let Some(index) = self.table.find(owner) else { continue };
+            let mut hand = InHand { held: Some(Rescued::Job(result)), net: Rc::clone(&self.net) };
+            if let Some(Rescued::Job(result)) = &hand.held {
                 self.handle(index, Mail::Job(result.as_ref()));
             }
+            hand.held = None;
         }
     }
 
     /// Runs one turn outside the mailbox and sees its effects through.
     pub(super) fn handle(&mut self, index: u32, mail: Mail<'_, B>) {
+        self.serving = self.table.id(index);
         if self.run(index, mail, false) == Next::Move {
             self.send_transfer(index, Reader::default(), Vec::new());
         }
         self.finish(index);
+        self.serving = None;
         self.settle();
     }
 
@@ -226,6 +244,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             let listed = self.crashes.record(&report, "hub", None, self.now.unix_ms);
             if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
                 tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.message, "hub crashed, going on");
+            }
+            if let Err(report) = supervision::catch(|| self.hub.crashed(&mut post!(self))) {
+                self.defective("hub after a crash", &report);
             }
         }
     }
@@ -274,19 +295,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.stats.pour(&self.ledger, self.jobs.counts());
     }
 
-    /// After a panic that escaped every turn: nothing half done stays, and whoever may have something to do is queued.
-    pub(super) fn recover(&mut self) {
-        self.turn.effects = Effects::default();
-        self.beat.end();
-        self.moving = None;
-        // What its service had read or was about to write is lost: only a new socket and a cursor bring it back.
-        if let Some(index) = self.serving.take()
-            && let Err(report) = supervision::catch(|| self.detach(index, Cause::Cut))
-        {
-            tracing::error!(shard = self.shard, place = &*report.place, "cannot park the connection that was served");
-        }
-        self.ledger.drop(Drop::Crash, self.turn.output.events());
-        self.turn.discard((0, 0));
+    /// Whoever may have something to do is in the queue.
+    pub(super) fn queue_everybody(&mut self) {
         self.queue = RunQueue::default();
         for index in 0..self.table.span() {
             if let Some(slot) = self.table.get_mut(index) {

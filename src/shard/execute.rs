@@ -9,6 +9,7 @@ use crate::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
+        OnStall,
         behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail},
         core::Core,
         evidence::{Written, play},
@@ -55,10 +56,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     }
 
     /// wake → receive → sleep on a copy. The record is replaced only when all three returned.
-    fn attempt(&mut self, index: u32, mail: Mail<'_, B>) -> Result<(), CrashReport> {
+    pub(super) fn attempt(&mut self, index: u32, mail: Mail<'_, B>) -> Result<(), CrashReport> {
         let Some(id) = self.table.id(index) else { return Ok(()) };
         let Some(slot) = self.table.get_mut(index) else { return Ok(()) };
-        let Some(record) = slot.record.clone() else { return Ok(()) };
+        let Some(record) = slot.record.as_ref() else { return Ok(()) };
         let mark = self.turn.mark();
         let began = self.clock.micros();
         self.now.micros = began;
@@ -68,7 +69,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let result = supervision::catch_traced(|| {
             #[cfg(feature = "simulation")]
             faults::turn(id, faults::Moment::Begin);
-            let record = play(record, mail, turn);
+            let record = play(record.clone(), mail, turn);
             #[cfg(feature = "simulation")]
             faults::turn(id, faults::Moment::End);
             record
@@ -80,6 +81,16 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             self.stats.slow_turns.inc();
             tracing::warn!(connection = %id, kind = B::LABELS.get(self.turn.current_label()), took_us = took, "slow turn");
         }
+        // Far too late counts as a crash by policy, so that nothing of it happens and its client is told. The turns that tell
+        // of a crash or park a session are spared: there is nobody behind them.
+        let too_late = took >= self.options.turn_stall.as_micros() as u64 && self.options.on_stall != OnStall::Keep;
+        let result = match result {
+            Ok(_) if too_late && !matches!(mail, Mail::Restarted(_) | Mail::Detached { .. }) => {
+                self.stalled = true;
+                Err(Caught { report: CrashReport::stalled(), trace: None })
+            }
+            result => result,
+        };
         match result {
             Ok(record) => {
                 #[cfg(feature = "simulation")]
@@ -113,6 +124,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let written = supervision::catch(|| Some((serde_json::to_vec(record).ok()?, serde_json::to_vec(&mail).ok()?)));
         let Ok(Some((record, mail_json))) = written else {
             tracing::warn!(%connection, "a crashed turn cannot be written down");
+            self.crashes.cannot_file();
             return;
         };
         let written = Written {
@@ -128,7 +140,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     }
 
     /// Carries out the effects of a turn that returned.
-    fn commit(&mut self, index: u32) -> Next {
+    pub(super) fn commit(&mut self, index: u32) -> Next {
         let Some(id) = self.table.id(index) else { return Next::Stop };
         let Effects { mut asks, jobs, close, end, hold, transfer } = std::mem::take(&mut self.turn.effects);
         for ask in asks.drain(..) {
@@ -162,7 +174,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     /// A turn panicked: count it, spend the budget, and let the next generation know. The socket, the session and the
     /// mailbox were never in the turn's hands, so nothing of them needs repair.
     fn crashed(&mut self, index: u32, mail: Mail<'_, B>, report: &CrashReport, retriable: bool) -> Next {
-        let began = self.clock.micros();
+        // When the turn began: what it did before it panicked counts too, for unwinding it is most of what a restart costs.
+        let began = self.now.micros;
         let Some(id) = self.table.id(index) else { return Next::Stop };
         self.report(id, kind(&mail), report);
         #[cfg(feature = "simulation")]
@@ -173,7 +186,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
         #[cfg(feature = "simulation")]
         let retriable = retriable && !faults::has(Defect::DroppedRetry);
-        let mut gave_up = self.spend(index);
+        // A message that stalled once is not given the chance to do so again.
+        let stalled = std::mem::take(&mut self.stalled);
+        let retriable = retriable && !stalled;
+        let mut gave_up = self.spend(index) || (stalled && self.options.on_stall == OnStall::Close);
         let mut known = Some(&mail);
         loop {
             let retried = retriable && !gave_up;
@@ -201,7 +217,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     }
 
     /// One more generation; `true` when the budget does not allow it.
-    fn spend(&mut self, index: u32) -> bool {
+    pub(super) fn spend(&mut self, index: u32) -> bool {
         if let Some(slot) = self.table.get_mut(index) {
             slot.generation += 1;
         }
@@ -214,7 +230,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         verdict == Verdict::GiveUp
     }
 
-    fn give_up(&mut self, index: u32, id: ConnectionId) -> Next {
+    pub(super) fn give_up(&mut self, index: u32, id: ConnectionId) -> Next {
         self.stats.gave_up.inc();
         tracing::warn!(connection = %id, "restart budget spent, giving up");
         if self.table.get(index).is_some_and(|slot| slot.socket.is_some()) {
@@ -225,13 +241,22 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         Next::Stop
     }
 
-    fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
+    pub(super) fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
         let place = &*report.place;
         let listed = self.crashes.record(report, kind, Some(connection), self.now.unix_ms);
         if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
             tracing::warn!(%connection, kind, place, panic = %report.message, "actor crashed, restarting");
         } else {
             tracing::debug!(%connection, kind, place, "actor crashed, restarting");
+        }
+    }
+
+    /// Something of a behaviour that must not panic did; its shard goes on without the answer.
+    pub(super) fn defective(&mut self, what: &'static str, report: &CrashReport) {
+        let place = &*report.place;
+        let listed = self.crashes.record(report, what, None, self.now.unix_ms);
+        if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
+            tracing::error!(shard = self.shard, what, place, panic = %report.message, "a behaviour is defective, going on");
         }
     }
 
@@ -244,20 +269,26 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 
     /// The last turn of a socket, and the end of whatever waited for it.
     pub(super) fn detached(&mut self, index: u32, cause: Cause, undelivered: u64) {
-        match self.attempt(index, Mail::Detached { cause, undelivered }) {
+        let mail = Mail::Detached { cause, undelivered };
+        let mut parked = self.attempt(index, mail);
+        if let Err(report) = &parked
+            && let Some(id) = self.table.id(index)
+        {
+            self.report(id, "detached", report);
+            // Once more, as with every delivery: a session must not end over one crash while its socket went.
+            if !self.spend(index) {
+                parked = self.attempt(index, mail).inspect_err(|report| self.report(id, "detached", report));
+            }
+        }
+        match parked {
             Ok(()) => {
                 // Records without a socket are bounded too: beyond that a lost socket ends its session.
                 if self.commit(index) == Next::Go && self.table.parked() > self.options.parked {
                     self.release(index);
                 }
             }
-            Err(report) => {
-                // Without its socket a connection that cannot even park has nobody left to serve.
-                if let Some(id) = self.table.id(index) {
-                    self.report(id, "detached", &report);
-                }
-                self.release(index);
-            }
+            // Without its socket a connection that cannot even park has nobody left to serve.
+            Err(_) => self.release(index),
         }
     }
 }

@@ -23,6 +23,7 @@ mod output;
 mod poller;
 mod post;
 mod replay;
+mod rescue;
 mod run_queue;
 mod shards;
 #[cfg(feature = "simulation")]
@@ -62,6 +63,8 @@ pub use wires::{Line, Peer};
 
 use crate::{config::Config, supervision::Policy};
 
+pub use crate::config::OnStall;
+
 /// How often a shard looks at its clockwork: coarse on purpose, nothing finer is needed.
 pub const TICK: Duration = Duration::from_millis(50);
 
@@ -80,6 +83,10 @@ pub struct Options {
     pub policy: Policy,
     /// Turns longer than this are counted and logged.
     pub turn_warn: Duration,
+    /// Turns longer than this have stalled.
+    pub turn_stall: Duration,
+    /// What follows when a stalled turn returns.
+    pub on_stall: OnStall,
     /// The sweeper sees every connection once in this time.
     pub walk: Duration,
 }
@@ -96,6 +103,8 @@ impl Options {
             parked: config.limits.max_connections,
             policy: Policy::new(config.supervision.max_restarts, config.supervision.within),
             turn_warn: config.limits.turn_warn,
+            turn_stall: config.limits.turn_stall,
+            on_stall: config.supervision.on_stall,
             walk: (shortest / 4).min(Duration::from_secs(1)),
         }
     }

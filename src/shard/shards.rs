@@ -32,7 +32,7 @@ use crate::{
         stats::Stats,
         transfer::Letter,
     },
-    supervision::{self, Children, Crashes, Policy, Watchdog},
+    supervision::{self, ChildSpec, Children, Crashes, Part, Policy, Restart, Watchdog},
     telemetry::Metrics,
 };
 
@@ -42,6 +42,8 @@ pub struct Plan {
     pub arbiters: Vec<ArbiterHandle>,
     /// First part of the actors' names: `shard` makes `shard-0` …
     pub name: &'static str,
+    /// What runs inside each, for the drawing of the tree.
+    pub parts: Vec<Part>,
     /// Bounds and policies.
     pub options: Options,
     /// Shared by everything that shows times.
@@ -103,6 +105,8 @@ impl<B: Behaviour> Shards<B> {
             let shard = number as u16;
             let name = format!("{}-{shard}", plan.name);
             let beat = plan.watchdog.watch(&name);
+            let parts = plan.parts.clone();
+            let spec = ChildSpec { restart: Restart::Permanent, parts, ..ChildSpec::transient(name, Policy::shard()) };
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(io::Error::other)?;
             let (options, settings, metrics) = (plan.options.clone(), Arc::clone(&settings), plan.metrics.clone());
@@ -129,7 +133,7 @@ impl<B: Behaviour> Shards<B> {
                 let work = Rc::new(Notify::new());
                 Shard::new(Rc::new(RefCell::new(Core::new(parts, Rc::clone(&work)))), work)
             };
-            let address = plan.children.start(arbiter, name, Policy::system(), make);
+            let address = plan.children.start(arbiter, spec, make);
             handles.push(Handle { address, inbox: Arc::clone(&peers[number]) });
         }
         Ok(Self { handles: handles.into(), next: Arc::default() })

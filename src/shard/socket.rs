@@ -70,7 +70,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     }
 
     /// Puts bytes that were read elsewhere in front of what the socket will bring.
-    fn keep_unread(&mut self, index: u32, reader: Reader, unread: Vec<u8>) {
+    pub(super) fn keep_unread(&mut self, index: u32, reader: Reader, unread: Vec<u8>) {
         if unread.is_empty() && reader.is_idle() {
             return;
         }

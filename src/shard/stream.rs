@@ -1,7 +1,10 @@
 //! Serving one ready connection: its mailbox first, then what its client sent, then one write for everything that came
 //! of it. Each part has a budget; what is left goes to the back of the run queue.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    rc::Rc,
+};
 
 #[cfg(feature = "simulation")]
 use crate::shard::faults::{self, Defect};
@@ -13,6 +16,7 @@ use crate::{
         ledger::Drop,
         network::Network,
         output::Flushed,
+        rescue::{FramesInHand, InHand, Rescued},
         table::Awake,
     },
     websocket::{Incoming, Reader, frame},
@@ -58,9 +62,15 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             let Some(waiting) = room.then(|| awake.mailbox.next(!held)).flatten() else { return true };
             let waited = (self.clock.micros() as u32).wrapping_sub(waiting.since);
             self.stats.wait_seconds.observe(f64::from(waited) * 1e-6);
-            match self.run(index, Mail::Message(&waiting.message), !waiting.tried) {
+            let retriable = !waiting.tried;
+            let mut hand = InHand { held: Some(Rescued::Message(waiting)), net: Rc::clone(&self.net) };
+            let Some(Rescued::Message(waiting)) = &hand.held else { return true };
+            let next = self.run(index, Mail::Message(&waiting.message), retriable);
+            let held = hand.held.take();
+            match next {
                 Next::Go => {}
                 Next::Retry => {
+                    let Some(Rescued::Message(waiting)) = held else { return true };
                     let class = B::class(&waiting.message);
                     if let Some(slot) = self.table.get_mut(index) {
                         let awake = slot.awake.get_or_insert_with(|| self.spare.take());
@@ -123,7 +133,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     }
 
     /// Handles the messages in `buffer[..filled]`; what the budget leaves is kept. `false`: nothing more to do.
-    fn serve_bytes(&mut self, index: u32, mut buffer: Vec<u8>, filled: usize, budget: &mut usize) -> bool {
+    fn serve_bytes(&mut self, index: u32, buffer: Vec<u8>, filled: usize, budget: &mut usize) -> bool {
         let mut reader = Reader::default();
         if let Some(slot) = self.table.get_mut(index) {
             slot.heard_ms = self.now.ms();
@@ -131,23 +141,22 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 reader = std::mem::take(&mut awake.reader);
             }
         }
+        let mut hand = FramesInHand::new(reader, buffer, filled, Rc::clone(&self.net));
         let largest = B::max_message(&self.settings);
-        let mut consumed = 0;
         let next = loop {
             let held = self.table.get(index).is_none_or(|slot| slot.held);
             if *budget == 0 || held || !self.has_room_to_ask(index) {
                 break Next::Go;
             }
-            let next = match reader.next(&mut buffer[..filled], &mut consumed, largest) {
-                Ok(None) => break Next::Go,
-                Ok(Some(Incoming::Text(text))) => self.run(index, Mail::Frame(Payload::Text(text)), false),
-                Ok(Some(Incoming::Binary(bytes))) => self.run(index, Mail::Frame(Payload::Binary(bytes)), false),
-                Ok(Some(Incoming::Ping(payload))) => {
+            let next = hand.next(largest, |incoming| match incoming {
+                Ok(Incoming::Text(text)) => self.run(index, Mail::Frame(Payload::Text(text)), false),
+                Ok(Incoming::Binary(bytes)) => self.run(index, Mail::Frame(Payload::Binary(bytes)), false),
+                Ok(Incoming::Ping(payload)) => {
                     frame::write_pong(&mut self.turn.output.bytes, payload);
                     Next::Go
                 }
-                Ok(Some(Incoming::Pong(_))) => Next::Go,
-                Ok(Some(Incoming::Close(close))) => {
+                Ok(Incoming::Pong(_)) => Next::Go,
+                Ok(Incoming::Close(close)) => {
                     frame::write_close(&mut self.turn.output.bytes, close);
                     let code = close.map(|close| close.code);
                     self.detach(index, Cause::ClientClosed(code));
@@ -158,7 +167,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                     self.close(index, error.close());
                     Next::Stop
                 }
-            };
+            });
+            let Some(next) = next else { break Next::Go };
             *budget -= 1;
             match next {
                 Next::Go | Next::Retry => {}
@@ -168,8 +178,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 break Next::Stop;
             }
         };
+        let (mut reader, buffer, rest) = hand.finish();
         reader.release();
-        let rest = buffer[consumed..filled].to_vec();
         if self.scratch.is_empty() {
             self.scratch = buffer;
         }

@@ -1,11 +1,14 @@
 //! Finds connections whose deadline has passed by walking a slice of the table each tick, so that an idle connection needs
 //! no timer. A whole walk takes [`Options::walk`](super::Options), which bounds how late a deadline is noticed.
 
-use crate::shard::{
-    TICK,
-    behaviour::{Behaviour, Life, Mail},
-    core::Core,
-    network::Network,
+use crate::{
+    shard::{
+        TICK,
+        behaviour::{Behaviour, Life, Mail},
+        core::Core,
+        network::Network,
+    },
+    supervision,
 };
 
 /// Where the walk is.
@@ -19,11 +22,24 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     pub(super) fn sweep(&mut self) {
         let ticks = self.options.walk.as_millis().div_ceil(TICK.as_millis()).max(1) as u32;
         let span = self.table.span();
-        for _ in 0..span.div_ceil(ticks) {
-            let index = self.sweeper.next;
-            self.sweeper.next = if index + 1 < span { index + 1 } else { 0 };
-            if self.is_due(index) {
-                self.handle(index, Mail::Silence);
+        let mut left = span.div_ceil(ticks);
+        while left > 0 {
+            // One catch for the slice, not one for each: a record that cannot say its deadline is left out of it.
+            let found = supervision::catch(|| {
+                while left > 0 {
+                    left -= 1;
+                    let index = self.sweeper.next;
+                    self.sweeper.next = if index + 1 < span { index + 1 } else { 0 };
+                    if self.is_due(index) {
+                        return Some(index);
+                    }
+                }
+                None
+            });
+            match found {
+                Ok(Some(index)) => self.handle(index, Mail::Silence),
+                Ok(None) => {}
+                Err(report) => self.defective("deadline", &report),
             }
         }
     }

@@ -20,9 +20,13 @@ use super::{CrashReport, Trace, crash_report::text};
 
 /// Set in [`GUARD`] while [`PANICS`] holds something that a catch must clear away.
 const RECORDED: u32 = 1 << 31;
+/// Set in [`GUARD`] while the innermost catch wants a trace.
+const TRACED: u32 = 1 << 30;
+/// The rest of [`GUARD`].
+const DEPTH: u32 = !(RECORDED | TRACED);
 
 thread_local! {
-    /// How many catches this thread is in, and [`RECORDED`].
+    /// How many catches this thread is in, [`RECORDED`] and [`TRACED`].
     static GUARD: Cell<u32> = const { Cell::new(0) };
     /// Panics of this thread that no catch has taken yet, with the depth they happened at, outermost first. Several
     /// only when code that runs during unwinding catches panics itself.
@@ -45,7 +49,7 @@ pub struct Caught {
 /// The report of the panic.
 #[inline]
 pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, CrashReport> {
-    catch_traced(work).map_err(|caught| caught.report)
+    catch_as(0, work).map_err(|caught| caught.report)
 }
 
 /// As [`catch`], with the panic's trace.
@@ -54,8 +58,13 @@ pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, CrashReport> {
 /// The panic.
 #[inline]
 pub fn catch_traced<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
+    catch_as(TRACED, work)
+}
+
+#[inline]
+fn catch_as<T>(traced: u32, work: impl FnOnce() -> T) -> Result<T, Caught> {
     let outside = GUARD.get();
-    GUARD.set(outside + 1);
+    GUARD.set(((outside & !TRACED) | traced) + 1);
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     let inside = GUARD.get();
     GUARD.set((inside & RECORDED) | (outside & !RECORDED));
@@ -63,11 +72,11 @@ pub fn catch_traced<T>(work: impl FnOnce() -> T) -> Result<T, Caught> {
         Ok(value) => {
             if inside & RECORDED != 0 {
                 // Somebody else caught a panic in there; it is no concern of the next catch.
-                take((outside & !RECORDED) + 1);
+                take((outside & DEPTH) + 1);
             }
             Ok(value)
         }
-        Err(payload) => Err(report((outside & !RECORDED) + 1, payload)),
+        Err(payload) => Err(report((outside & DEPTH) + 1, payload)),
     }
 }
 
@@ -114,14 +123,14 @@ impl CrashReport {
     /// a panic was printed, unless it happened inside a [`catch`].
     #[must_use]
     pub fn from_panic(payload: Box<dyn Any + Send>) -> Self {
-        report(GUARD.get() & !RECORDED, payload).report
+        report(GUARD.get() & DEPTH, payload).report
     }
 }
 
 /// The last panic of this thread that nobody has taken, if the hook is installed.
 #[must_use]
 pub fn take_last() -> Option<CrashReport> {
-    take(GUARD.get() & !RECORDED).map(|caught| caught.report)
+    take(GUARD.get() & DEPTH).map(|caught| caught.report)
 }
 
 /// Installs the hook, once per process. Without it reports have no place and caught panics are printed.
@@ -141,8 +150,8 @@ pub fn install() {
 fn record(info: &PanicHookInfo<'_>) -> bool {
     let report = CrashReport::new(info.payload_as_str().unwrap_or(text(&())), info.location());
     let guard = GUARD.get();
-    let depth = guard & !RECORDED;
-    let trace = if depth > 0 { Trace::capture(&report.place).map(Box::new) } else { None };
+    let depth = guard & DEPTH;
+    let trace = if guard & TRACED != 0 { Trace::capture(&report.place).map(Box::new) } else { None };
     // A thread that is ending has no place to remember: its panic is printed.
     let recorded = PANICS.try_with(|panics| {
         let mut panics = panics.try_borrow_mut().ok()?;

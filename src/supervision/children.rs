@@ -1,68 +1,58 @@
-//! The supervised actors of a node: who runs, how often each was restarted, what it last died of. Starting an actor here is
-//! what puts it under supervision.
+//! The supervision tree of a node as those who start actors hold it: who runs, how often each was restarted, what it last
+//! died of. Starting an actor here is what puts it under supervision; a branch is a supervisor under a supervisor.
 //!
 //! Held by the node and by whoever starts actors; read by `/v1/node`. Never holds an address: an actor whose addresses
 //! are all gone ends, as everywhere in actix.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Supervised};
 use actix_rt::ArbiterHandle;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{CrashReport, Exit, Policy, supervised};
+use super::{
+    Child, ChildSpec, Policy, Strategy, SupervisorSpec,
+    child::{Entry, Line, Order},
+    drawing, supervised,
+    supervisor::{Member, Supervisor, Tree},
+};
 use crate::clock::Clock;
 
-/// See the module's text. Cheap to clone; all clones are one list.
+/// One supervisor and all below it. Cheap to clone; all clones are one. The root outlives its branches: they end with it.
 #[derive(Clone, Debug)]
 pub struct Children {
-    shared: Arc<Shared>,
+    supervisor: Arc<Supervisor>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    clock: Clock,
-    /// In the order they were first started.
-    list: Mutex<Vec<Arc<Mutex<Child>>>>,
-    gave_up: watch::Sender<Option<Arc<str>>>,
-}
-
-/// One supervised actor, as it is listed.
+/// A supervisor, as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Child {
+pub struct Branch {
     /// Unique on the node.
-    pub name: Arc<str>,
-    /// What it does at present.
-    pub state: ChildState,
-    /// Since it was started.
+    pub name: &'static str,
+    /// Whom it starts again.
+    pub strategy: Strategy,
+    /// Children that gave up and were started again.
     pub restarts: u64,
-    /// `None` until it ends or crashes for the first time.
-    pub last_exit: Option<Exit>,
-}
-
-/// ```text
-/// starting → running ⇄ restarting
-///     └─────────┴──────────┴──→ ended
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChildState {
-    /// On its way to its arbiter.
-    Starting,
-    /// At work.
-    Running,
-    /// Crashed; its messages wait in its mailbox.
-    Restarting,
-    /// Over; its address is closed. [`Child::last_exit`] says why.
-    Ended,
 }
 
 impl Children {
-    /// An empty list. Budgets are counted on `clock`.
+    /// A root that ends the node with the first child that gives up. Budgets are counted on `clock`; `seed` decides the
+    /// jitter of waits.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self { shared: Arc::new(Shared { clock, list: Mutex::default(), gave_up: watch::Sender::new(None) }) }
+    pub fn new(clock: Clock, seed: u64) -> Self {
+        let spec = SupervisorSpec { name: "node", strategy: Strategy::OneForOne, policy: Policy::never() };
+        let tree = Arc::new(Tree { clock, seed, gave_up: watch::Sender::new(None) });
+        Self { supervisor: Arc::new(Supervisor::new(spec, tree, None)) }
+    }
+
+    /// A supervisor below this one.
+    #[must_use]
+    pub fn branch(&self, spec: SupervisorSpec) -> Self {
+        let parent = Some(Arc::downgrade(&self.supervisor));
+        let supervisor = Arc::new(Supervisor::new(spec, Arc::clone(&self.supervisor.tree), parent));
+        self.supervisor.add(Member::Supervisor(Arc::clone(&supervisor)));
+        Self { supervisor }
     }
 
     /// Starts a supervised actor on `arbiter`; `make` runs on that thread. An ended child of the same name leaves the
@@ -71,43 +61,61 @@ impl Children {
     pub fn start<A>(
         &self,
         arbiter: &ArbiterHandle,
-        name: impl Into<Arc<str>>,
-        policy: Policy,
+        spec: ChildSpec,
         make: impl FnOnce() -> A + Send + 'static,
     ) -> Addr<A>
     where
         A: Actor<Context = Context<A>> + Supervised,
     {
-        supervised::start_in(arbiter, self.enlist(name.into()), policy, make)
+        supervised::start_in(arbiter, self.enlist(spec), make)
     }
 
     /// As [`Children::start`], on the arbiter of the calling thread.
     ///
     /// # Panics
     /// Outside of an arbiter.
-    pub fn start_here<A>(&self, name: impl Into<Arc<str>>, policy: Policy, make: impl FnOnce() -> A) -> Addr<A>
+    pub fn start_here<A>(&self, spec: ChildSpec, make: impl FnOnce() -> A) -> Addr<A>
     where
         A: Actor<Context = Context<A>> + Supervised,
     {
-        supervised::start_here(self.enlist(name.into()), policy, make)
+        supervised::start_here(self.enlist(spec), make)
     }
 
-    /// All children, in the order they were started.
+    /// All actors below, in the order they were started.
     #[must_use]
     pub fn list(&self) -> Vec<Child> {
-        lock(&self.shared.list).iter().map(|child| lock(child).clone()).collect()
+        self.supervisor.lines().iter().map(|line| line.child()).collect()
     }
 
-    /// The child of that name.
+    /// The actor of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Child> {
-        self.list().into_iter().find(|child| &*child.name == name)
+        self.line(name).map(|line| line.child())
     }
 
-    /// Waits until a child has given up, and names it. The node cannot keep its promises without that child: who awaits
-    /// this escalates, as a supervisor in OTP does.
+    /// The supervisors directly below.
+    #[must_use]
+    pub fn branches(&self) -> Vec<Branch> {
+        let branch = |member: &Member| match member {
+            Member::Supervisor(branch) => {
+                Some(Branch { name: branch.spec.name, strategy: branch.spec.strategy, restarts: branch.restarts() })
+            }
+            Member::Actor(_) => None,
+        };
+        self.supervisor.members().iter().filter_map(branch).collect()
+    }
+
+    /// Panics the actor of that name from inside, for chaos; `false` when there is none that runs.
+    #[must_use]
+    pub fn crash(&self, name: &str) -> bool {
+        let running = self.line(name).filter(|line| !line.has_ended());
+        running.inspect(|line| line.order(Order::Panic)).is_some()
+    }
+
+    /// Waits until the root has given up, and names the child that began it. The node cannot keep its promises without
+    /// that child: who awaits this escalates, as a supervisor in OTP does.
     pub async fn gave_up(&self) -> Arc<str> {
-        let mut gave_up = self.shared.gave_up.subscribe();
+        let mut gave_up = self.supervisor.tree.gave_up.subscribe();
         if let Ok(name) = gave_up.wait_for(Option::is_some).await
             && let Some(name) = &*name
         {
@@ -116,70 +124,35 @@ impl Children {
         std::future::pending().await
     }
 
-    fn enlist(&self, name: Arc<str>) -> Entry {
-        let child = Child { name: Arc::clone(&name), state: ChildState::Starting, restarts: 0, last_exit: None };
-        let child = Arc::new(Mutex::new(child));
-        let mut list = lock(&self.shared.list);
-        list.retain(|older| {
-            let older = lock(older);
-            older.name != name || older.state != ChildState::Ended
-        });
-        list.push(Arc::clone(&child));
-        drop(list);
-        Entry { name, child, shared: Arc::clone(&self.shared) }
-    }
-}
-
-/// A supervisor's hold on its line of the list. Dropped without an end, the child was shut down.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: Arc<str>,
-    child: Arc<Mutex<Child>>,
-    shared: Arc<Shared>,
-}
-
-impl Entry {
-    /// The clock restarts are counted on, in a budget's unit.
-    pub(super) fn now_ms(&self) -> u32 {
-        self.shared.clock.now().ms()
-    }
-
-    pub(super) fn running(&self) {
-        lock(&self.child).state = ChildState::Running;
-    }
-
-    pub(super) fn crashed(&self, report: CrashReport) {
-        let mut child = lock(&self.child);
-        child.state = ChildState::Restarting;
-        child.restarts += 1;
-        child.last_exit = Some(Exit::Crash(report));
-    }
-
-    pub(super) fn ended(&self, exit: Exit) {
-        let gave_up = matches!(exit, Exit::GaveUp(_));
-        let mut child = lock(&self.child);
-        child.state = ChildState::Ended;
-        child.last_exit = Some(exit);
-        drop(child);
-        if gave_up {
-            self.shared.gave_up.send_if_modified(|first| {
-                let is_first = first.is_none();
-                first.get_or_insert_with(|| Arc::clone(&self.name));
-                is_first
-            });
+    /// Stops all actors below, the last one started first; each handles what is queued and has the time of its spec.
+    /// One that needs longer is abandoned. Returns the names of those.
+    pub async fn stop(&self) -> Vec<Arc<str>> {
+        let mut abandoned = Vec::new();
+        for line in self.supervisor.lines().iter().rev() {
+            line.order(Order::Stop);
+            if tokio::time::timeout(line.spec.shutdown, line.wait_ended()).await.is_err() {
+                let (name, patience) = (&line.spec.name, line.spec.shutdown);
+                tracing::warn!(actor = &**name, ?patience, "actor does not stop, abandoning it");
+                line.order(Order::Abandon);
+                abandoned.push(Arc::clone(name));
+            }
         }
+        abandoned
     }
-}
 
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if lock(&self.child).state != ChildState::Ended {
-            self.ended(Exit::Shutdown);
-        }
+    /// The tree as text, drawn from the specs it was started with.
+    #[must_use]
+    pub fn draw(&self) -> String {
+        drawing::draw(&self.supervisor)
     }
-}
 
-/// Nothing that runs under these locks can panic half way, so a poisoned one holds nothing wrong.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    fn line(&self, name: &str) -> Option<Arc<Line>> {
+        self.supervisor.lines().into_iter().find(|line| *line.spec.name == *name)
+    }
+
+    fn enlist(&self, spec: ChildSpec) -> Entry {
+        let line = Arc::new(Line::new(spec, self.supervisor.spec.name));
+        self.supervisor.add(Member::Actor(Arc::clone(&line)));
+        Entry { line, supervisor: Arc::clone(&self.supervisor) }
+    }
 }

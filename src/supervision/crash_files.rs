@@ -19,7 +19,7 @@ use actix::{Actor, Addr, Context, Handler, Message, Supervised};
 use actix_rt::ArbiterHandle;
 use prometheus::IntCounter;
 
-use super::{BUILD, Children, CrashFile, CrashReport, Policy, Trace, catch};
+use super::{BUILD, ChildSpec, Children, CrashFile, CrashReport, Trace, catch};
 use crate::id::ConnectionId;
 
 /// Crashes that wait for their file.
@@ -99,6 +99,10 @@ impl Outbox {
         self.waiting.load(Ordering::Relaxed) < WAITING
     }
 
+    pub(super) fn failed(&self) {
+        self.counters.failed.inc();
+    }
+
     pub(super) fn skipped(&self) {
         self.counters.skipped.inc();
     }
@@ -117,12 +121,15 @@ pub struct CrashFiles {
 }
 
 impl CrashFiles {
+    /// What the supervisor lists it as.
+    pub const NAME: &str = "crash-files";
+
     /// Starts the actor of a folder on an arbiter that nothing urgent runs on. Nothing is touched before the first crash.
     #[must_use]
     pub fn start(arbiter: &ArbiterHandle, children: &Children, folder: Folder, counters: Counters) -> Outbox {
         let waiting = Arc::new(AtomicUsize::new(0));
         let outbox = (Arc::clone(&waiting), counters.clone());
-        let actor = children.start(arbiter, "crash-files", Policy::system(), move || Self {
+        let actor = children.start(arbiter, ChildSpec::system(Self::NAME), move || Self {
             folder,
             counters,
             waiting,
@@ -253,7 +260,7 @@ fn crash_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::catch_traced, *};
 
     fn counters() -> Counters {
         let counter = || IntCounter::new("files", "files").expect("a name");
@@ -351,7 +358,7 @@ mod tests {
         arbiter.spawn_fn(move || assert!(gate.recv().is_ok()));
         let made = actor("queue", WAITING * 2);
         let (folder, counters) = (made.folder.clone(), made.counters.clone());
-        let outbox = CrashFiles::start(&arbiter.handle(), &Children::new(clock), folder, counters.clone());
+        let outbox = CrashFiles::start(&arbiter.handle(), &Children::new(clock, 1), folder, counters.clone());
         let crashes = super::super::Crashes::with_files(clock, outbox, 1_000);
         let offered = 2 * WAITING as u64;
         (0..offered).for_each(|at| crashes.file(draft(at)));
@@ -371,12 +378,35 @@ mod tests {
         let clock = crate::clock::Clock::start();
         let made = actor("share", 2);
         let handle = actix_rt::Arbiter::current();
-        let outbox = CrashFiles::start(&handle, &Children::new(clock), made.folder.clone(), made.counters.clone());
+        let outbox = CrashFiles::start(&handle, &Children::new(clock, 1), made.folder.clone(), made.counters.clone());
         let crashes = super::super::Crashes::with_files(clock, outbox, made.folder.most);
         let taken = (0..1_000).filter(|_| crashes.wants_file("src/a.rs:1:1")).count();
         // Twice the folder at once; some more if the thousand took longer than a tenth of a second.
         assert!((4..1_000).contains(&taken), "{taken}");
         assert!(crashes.wants_file("src/b.rs:1:1"));
         assert!(made.counters.skipped.get() > 0);
+    }
+
+    #[actix_rt::test]
+    async fn only_a_turn_takes_a_share_and_brings_its_calls() {
+        super::super::install();
+        let clock = crate::clock::Clock::start();
+        let made = actor("traces", 1);
+        let handle = actix_rt::Arbiter::current();
+        let outbox = CrashFiles::start(&handle, &Children::new(clock, 1), made.folder.clone(), made.counters.clone());
+        super::super::trace_for(&super::super::Crashes::with_files(clock, outbox, made.folder.most));
+        let crash = || panic!("boom");
+        for _ in 0..20 {
+            assert!(catch(crash).is_err());
+        }
+        let caught = catch_traced(|| {
+            assert!(catch(crash).is_err());
+            crash();
+        });
+        let caught = caught.expect_err("it panics");
+        let calls = caught.trace.expect("a share is left").names().expect("nobody names others");
+        assert!(calls[0].contains("only_a_turn_takes_a_share"), "{calls:?}");
+        assert!(catch_traced(crash).is_err_and(|caught| caught.trace.is_some()), "two at once, for a folder of one");
+        assert_eq!(made.counters.skipped.get(), 0);
     }
 }

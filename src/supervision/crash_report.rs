@@ -24,6 +24,12 @@ impl CrashReport {
     /// The place of a panic that passed no hook: the hook was not installed, or the panic was resumed by other code.
     pub const NOWHERE: &str = "unknown";
 
+    /// Of a turn that did not panic, but took so long that it counts as a crash.
+    #[must_use]
+    pub fn stalled() -> Self {
+        Self { message: "the turn stalled".into(), place: "stalled".into() }
+    }
+
     pub(super) fn new(message: &str, location: Option<&Location<'_>>) -> Self {
         let place = location.map_or_else(|| Self::NOWHERE.into(), place);
         Self { message: message[..message.floor_char_boundary(LONGEST_MESSAGE)].into(), place }

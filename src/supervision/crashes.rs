@@ -91,6 +91,13 @@ impl Crashes {
         }
     }
 
+    /// A file was wanted, and what it was to hold cannot be written down.
+    pub fn cannot_file(&self) {
+        if let Some(files) = &self.0.files {
+            files.outbox.failed();
+        }
+    }
+
     /// Whether a crash at this place deserves a file now; takes from the place's share if so.
     pub(super) fn wants_file(&self, place: &str) -> bool {
         let Some(files) = &self.0.files else { return false };

@@ -24,7 +24,7 @@ thread_local! {
 #[derive(Debug)]
 pub struct Trace(Option<Box<Backtrace>>);
 
-/// From now on panics of this thread that are caught bring a trace when `crashes` wants a file of them.
+/// From now on panics of this thread in a [`super::catch_traced`] bring a trace when `crashes` wants a file of them.
 pub fn trace_for(crashes: &Crashes) {
     ASKED.set(Some(crashes.clone()));
 }

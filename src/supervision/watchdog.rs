@@ -1,27 +1,28 @@
 //! Sees what no catch can: a turn that does not return. Each shard says through its [`Beat`] when a turn begins, whose it
-//! is, and when it ends; a thread looks at all beats and tells, once per turn, of one that is stuck.
+//! is, and when it ends; an actor on a thread of its own looks at all beats and tells, once per turn, of one that is stuck.
 //!
 //! It only watches: a thread cannot be stopped from outside, so the other shards go on and an operator learns which
-//! connection and which message to look at. Started by the node, which reads the gauge.
+//! connection and which message to look at. What happens when the turn ends after all is the shard's to decide. The actor
+//! is a child like any other; what it has told is kept beside the beats, so that a restart tells nothing twice. Started
+//! by the node.
 
 use std::{
-    io,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{Acquire, Relaxed, Release},
-        },
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use super::{Beat, beat::IDLE, catch};
+use actix::{Actor, Addr, AsyncContext as _, Context, Supervised};
+use actix_rt::ArbiterHandle;
+use serde::Serialize;
+
+use super::{Beat, ChildSpec, Children, beat::IDLE, lock};
 use crate::{clock::Clock, id::ConnectionId};
 
 /// A turn that is stuck.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stall {
     /// The name given to [`Watchdog::watch`].
     pub shard: Arc<str>,
@@ -29,22 +30,28 @@ pub struct Stall {
     pub connection: ConnectionId,
     /// What it handles.
     pub kind: String,
-    /// How long it has taken when it was found.
+    /// How long it has taken when it was looked at.
+    #[serde(rename = "lasted_ms", serialize_with = "as_millis")]
     pub lasted: Duration,
 }
 
-/// See the module's text. Cheap to clone; the thread ends with the last clone.
+fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_millis() as u64)
+}
+
+/// See the module's text. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Watchdog {
     shared: Arc<Shared>,
-    _thread: Option<Arc<Thread>>,
+    /// Keeps the actor reachable, which is what lets it be restarted.
+    _actor: Option<Addr<Watcher>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     turn_stall: Duration,
     watched: Mutex<Vec<Watched>>,
-    stalled_now: AtomicUsize,
+    stalled_now: Mutex<Vec<Stall>>,
     stalls: AtomicU64,
 }
 
@@ -56,38 +63,51 @@ struct Watched {
     told: u64,
 }
 
+/// The actor that looks. Its only state is its timer, which `started` makes anew.
+#[derive(Debug)]
+struct Watcher {
+    clock: Clock,
+    every: Duration,
+    shared: Arc<Shared>,
+}
+
+impl Actor for Watcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(self.every, |watcher, _| drop(watcher.shared.look(watcher.clock.micros())));
+    }
+}
+
+impl Supervised for Watcher {}
+
 impl Watchdog {
-    /// Starts the thread. A turn that lasts `turn_stall` is told of, up to 100 ms later.
-    ///
-    /// # Errors
-    /// When the system gives no thread.
-    pub fn start(clock: Clock, turn_warn: Duration, turn_stall: Duration) -> io::Result<Self> {
+    /// The name of its child in the tree.
+    pub const NAME: &str = "watchdog";
+
+    /// Starts the actor under `children`. A turn that lasts `turn_stall` is told of, up to 100 ms later. Its arbiter must
+    /// do nothing else that can block.
+    #[must_use]
+    pub fn start(
+        children: &Children,
+        arbiter: &ArbiterHandle,
+        clock: Clock,
+        turn_warn: Duration,
+        turn_stall: Duration,
+    ) -> Self {
         let mut watchdog = Self::unattended(turn_stall);
         let every = turn_warn.clamp(Duration::from_millis(10), Duration::from_millis(100));
-        let (shared, stopping) = (Arc::clone(&watchdog.shared), Arc::new(AtomicBool::new(false)));
-        let stopped = Arc::clone(&stopping);
-        let handle = thread::Builder::new().name("watchdog".into()).spawn(move || {
-            while !stopped.load(Acquire) {
-                if let Err(report) = catch(|| shared.look(clock.micros())) {
-                    tracing::error!(place = &*report.place, panic = &*report.message, "watchdog crashed, going on");
-                }
-                thread::park_timeout(every);
-            }
-        })?;
-        watchdog._thread = Some(Arc::new(Thread { stopping, handle: Some(handle) }));
-        Ok(watchdog)
+        let shared = Arc::clone(&watchdog.shared);
+        let spec = ChildSpec::system(Self::NAME);
+        watchdog._actor = Some(children.start(arbiter, spec, move || Watcher { clock, every, shared }));
+        watchdog
     }
 
-    /// Without a thread: it sees what [`Watchdog::look`] is called for. For simulations, which choose the time.
+    /// Without its actor: it sees what [`Watchdog::look`] is called for. For simulations, which choose the time.
     #[must_use]
     pub fn unattended(turn_stall: Duration) -> Self {
-        let shared = Shared {
-            turn_stall,
-            watched: Mutex::default(),
-            stalled_now: AtomicUsize::new(0),
-            stalls: AtomicU64::new(0),
-        };
-        Self { shared: Arc::new(shared), _thread: None }
+        let (watched, stalled_now, stalls) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { turn_stall, watched, stalled_now, stalls }), _actor: None }
     }
 
     /// The beat for a shard of that name; watched until the shard drops it.
@@ -95,7 +115,7 @@ impl Watchdog {
     pub fn watch(&self, shard: &str) -> Arc<Beat> {
         let beat = Arc::new(Beat::default());
         let watched = Watched { shard: shard.into(), beat: Arc::clone(&beat), told: IDLE };
-        self.shared.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
+        lock(&self.shared.watched).push(watched);
         beat
     }
 
@@ -107,8 +127,8 @@ impl Watchdog {
 
     /// Turns that were stuck at the last look (`dormouse_stalled_turns`).
     #[must_use]
-    pub fn stalled_now(&self) -> usize {
-        self.shared.stalled_now.load(Relaxed)
+    pub fn stalled_now(&self) -> Vec<Stall> {
+        lock(&self.shared.stalled_now).clone()
     }
 
     /// Stuck turns since the start, each counted once.
@@ -120,47 +140,29 @@ impl Watchdog {
 
 impl Shared {
     fn look(&self, micros: u64) -> Vec<Stall> {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = lock(&self.watched);
         watched.retain(|watched| Arc::strong_count(&watched.beat) > 1);
-        let (mut stuck, mut found) = (0, Vec::new());
+        let (mut stuck, mut found) = (Vec::new(), Vec::new());
         for watched in watched.iter_mut() {
             let Some((began, connection, kind)) = watched.beat.read() else { continue };
             let lasted = Duration::from_micros(micros.saturating_sub(began));
             if lasted < self.turn_stall {
                 continue;
             }
-            stuck += 1;
-            if watched.told != began {
-                watched.told = began;
-                let connection = ConnectionId::from_bits(connection);
-                found.push(Stall { shard: Arc::clone(&watched.shard), connection, kind, lasted });
+            let connection = ConnectionId::from_bits(connection);
+            let stall = Stall { shard: Arc::clone(&watched.shard), connection, kind, lasted };
+            if std::mem::replace(&mut watched.told, began) != began {
+                found.push(stall.clone());
             }
+            stuck.push(stall);
         }
         drop(watched);
-        self.stalled_now.store(stuck, Relaxed);
+        *lock(&self.stalled_now) = stuck;
         self.stalls.fetch_add(found.len() as u64, Relaxed);
         for Stall { shard, connection, kind, lasted } in &found {
             tracing::warn!(%shard, %connection, %kind, ?lasted, "turn is stuck");
         }
         found
-    }
-}
-
-/// Stops and joins the thread when the last handle goes. The thread holds no handle, so it never joins itself.
-#[derive(Debug)]
-struct Thread {
-    stopping: Arc<AtomicBool>,
-    handle: Option<JoinHandle<()>>,
-}
-
-impl Drop for Thread {
-    fn drop(&mut self) {
-        self.stopping.store(true, Release);
-        if let Some(handle) = self.handle.take() {
-            handle.thread().unpark();
-            // It catches its own panics.
-            let _ = handle.join();
-        }
     }
 }
 
@@ -181,15 +183,15 @@ mod tests {
         let (beat, _idle) = (watchdog.watch("shard-0"), watchdog.watch("shard-1"));
         beat.begin(5, connection().to_bits(), "frame");
         assert_eq!(watchdog.look(SECOND + 4), []);
-        assert_eq!(watchdog.stalled_now(), 0);
+        assert_eq!(watchdog.stalled_now().len(), 0);
         let told = watchdog.look(SECOND + 5);
         let expected = Stall { shard: "shard-0".into(), connection: connection(), kind: "frame".into(), lasted: STALL };
         assert_eq!(told, [expected]);
         assert_eq!(watchdog.look(9 * SECOND), []);
-        assert_eq!((watchdog.stalled_now(), watchdog.stalls()), (1, 1));
+        assert_eq!((watchdog.stalled_now().len(), watchdog.stalls()), (1, 1));
         beat.end();
         assert_eq!(watchdog.look(10 * SECOND), []);
-        assert_eq!((watchdog.stalled_now(), watchdog.stalls()), (0, 1));
+        assert_eq!((watchdog.stalled_now().len(), watchdog.stalls()), (0, 1));
     }
 
     #[test]
@@ -212,7 +214,7 @@ mod tests {
         let beats = ["a", "b", "c"].map(|shard| watchdog.watch(shard));
         beats.iter().for_each(|beat| beat.begin(0, 7, "job"));
         assert_eq!(watchdog.look(SECOND).len(), 3);
-        assert_eq!(watchdog.stalled_now(), 3);
+        assert_eq!(watchdog.stalled_now().len(), 3);
     }
 
     #[test]
@@ -231,20 +233,30 @@ mod tests {
         assert_eq!(watchdog.look(SECOND), []);
     }
 
-    #[test]
-    fn the_thread_finds_a_stuck_turn_and_ends_with_the_last_handle() {
-        let clock = Clock::start();
-        let watchdog = Watchdog::start(clock, Duration::ZERO, Duration::ZERO).expect("a thread");
-        let beat = watchdog.watch("shard-0");
-        beat.begin(clock.micros(), 7, "frame");
-        while watchdog.stalls() == 0 {
-            thread::yield_now();
+    #[actix_rt::test]
+    async fn the_actor_finds_a_stuck_turn_and_goes_on_after_a_crash_without_telling_it_again() {
+        super::super::install();
+        let (clock, arbiter) = (Clock::start(), actix_rt::Arbiter::new());
+        let children = Children::new(clock, 0);
+        let watchdog = Watchdog::start(&children, &arbiter.handle(), clock, Duration::ZERO, Duration::ZERO);
+        let (first, second) = (watchdog.watch("shard-0"), watchdog.watch("shard-1"));
+        first.begin(clock.micros(), 7, "frame");
+        let told = async |turns: u64| {
+            while watchdog.stalls() < turns {
+                tokio::task::yield_now().await;
+            }
+        };
+        told(1).await;
+        assert!(children.crash(Watchdog::NAME));
+        while children.get(Watchdog::NAME).is_none_or(|child| child.restarts == 0) {
+            tokio::task::yield_now().await;
         }
-        let last = watchdog.clone();
-        drop(watchdog);
-        assert_eq!(Arc::strong_count(&last.shared), 2, "a handle and the thread");
-        let shared = Arc::clone(&last.shared);
-        drop(last);
-        assert_eq!(Arc::strong_count(&shared), 1, "the thread was joined");
+        second.begin(clock.micros(), 8, "job");
+        told(2).await;
+        let stuck: Vec<_> = watchdog.stalled_now().into_iter().map(|stall| stall.kind).collect();
+        assert_eq!((stuck, watchdog.stalls()), (vec!["frame".to_owned(), "job".to_owned()], 2));
+        assert!(children.stop().await.is_empty());
+        arbiter.stop();
+        arbiter.join().expect("its thread ends");
     }
 }

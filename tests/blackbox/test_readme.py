@@ -190,7 +190,7 @@ def test_the_table_of_the_configuration_names_every_key():
 
 def test_every_measurement_the_readme_names_is_one_of_the_load_generators():
     named = set(re.findall(r"bench/run (?:alone )?([a-z]+)", README))
-    assert named >= {"density", "soak", "comeback", "fanout", "echo", "storm"}
+    assert named >= {"density", "soak", "comeback", "fanout", "echo", "storm", "chaos"}
     assert all((ROOT / f"bench/src/{name}.rs").exists() for name in named - {"all"})
 
 

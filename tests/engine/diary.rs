@@ -4,7 +4,12 @@
 use std::{
     cell::Cell,
     future::pending,
-    sync::{Arc, Barrier, mpsc::SyncSender},
+    rc::Rc,
+    sync::{
+        Arc, Barrier, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc::SyncSender,
+    },
     time::Duration,
 };
 
@@ -39,6 +44,25 @@ pub(crate) struct Record {
     due: Option<u32>,
     /// It cannot be unpacked any more.
     rotten: bool,
+    /// Panics when the record that holds it is replaced: where no turn is under way and nothing catches it but the shard.
+    #[serde(skip)]
+    bomb: Option<Rc<Bomb>>,
+    /// What else of it panics when it is asked.
+    defect: Option<String>,
+}
+
+pub(crate) struct Bomb;
+
+impl Record {
+    fn must_not_be(&self, defect: &str) {
+        assert!(self.defect.as_deref() != Some(defect), "a defective {defect}");
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a record's drop panicked");
+    }
 }
 
 pub(crate) struct Settings {
@@ -46,6 +70,16 @@ pub(crate) struct Settings {
     pub(crate) gate: Barrier,
     /// What the test may look at.
     pub(crate) seen: SyncSender<String>,
+    /// What the next faults do, as a client would say it.
+    pub(crate) faults: Mutex<Vec<String>>,
+    /// So many turns that tell of a restart panic.
+    pub(crate) restarts_to_crash: AtomicUsize,
+}
+
+impl Settings {
+    pub(crate) fn new(seen: SyncSender<String>) -> Self {
+        Self { gate: Barrier::new(2), seen, faults: Mutex::default(), restarts_to_crash: AtomicUsize::new(0) }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,6 +170,21 @@ impl Diary {
                 record.rotten = true;
                 turn.text("rotten");
             }
+            "stiff" => {
+                record.defect = Some("sleep".to_owned());
+            }
+            "arm" => {
+                record.bomb = Some(Rc::new(Bomb));
+                turn.text("armed");
+            }
+            "explode" => {
+                turn.text("half");
+                record.bomb = None;
+            }
+            "defect" => {
+                record.defect = Some(rest.to_owned());
+                turn.text("defective");
+            }
             "when" => {
                 let when = if turn.was_read_before() { "before" } else { "now" };
                 turn.text(&format!("read {when}"));
@@ -216,11 +265,13 @@ impl Diary {
         }
         match (class, &**text) {
             (Class::Event, "ignored") => {}
+            (Class::Event, "explode" | "stall") => self.obey(text, turn),
             (Class::Event, text) => {
                 let mut bytes = Vec::new();
                 frame::write_text(&mut bytes, text.as_bytes());
                 turn.frame(&bytes, true);
             }
+            (Class::Notice, "explode") => self.obey("explode", turn),
             (Class::Notice, "release") => {
                 turn.release();
                 turn.text("released");
@@ -238,6 +289,10 @@ impl Diary {
             Some(_) => "something".to_owned(),
             None => "nothing".to_owned(),
         };
+        let crashes = &turn.settings().restarts_to_crash;
+        if crashes.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            panic!("the restart crashes too");
+        }
         let (generation, Crash { retried, gave_up, .. }) = (turn.generation(), crash);
         let retried = if retried { ", retried" } else { "" };
         let gave_up = if gave_up { ", gave up" } else { "" };
@@ -247,6 +302,11 @@ impl Diary {
 
     fn detached(&mut self, cause: Cause, undelivered: bool, turn: &mut Turn<Self>) {
         let record = &mut self.record;
+        if record.defect.as_deref() == Some("detached once") {
+            // The record does not remember the crash, the generation does.
+            assert!(turn.generation() > 1, "asked to panic over the end of the socket");
+        }
+        assert!(record.defect.as_deref() != Some("detached"), "asked to panic over the end of the socket");
         record.parked = true;
         let undelivered = if undelivered { ", undelivered" } else { "" };
         let how = match cause {
@@ -286,12 +346,14 @@ impl Behaviour for Diary {
     }
 
     fn sleep(self) -> Record {
+        assert!(self.record.defect.as_deref() != Some("sleep"), "asked to panic while packing");
         self.record
     }
 
     fn receive(&mut self, mail: Mail<'_, Self>, turn: &mut Turn<Self>) {
         match mail {
             Mail::Opened(name) if name.starts_with("move ") => self.obey(name, turn),
+            Mail::Opened(name) if name == "panic" => panic!("asked to panic in the first turn"),
             Mail::Opened(name) => turn.text(&format!("hello {name} {}", turn.connection())),
             Mail::Frame(Payload::Text(text)) => self.obey(text, turn),
             Mail::Frame(Payload::Binary(bytes)) => turn.binary(bytes),
@@ -305,17 +367,23 @@ impl Behaviour for Diary {
             }
             Mail::Refused(_) => turn.text(&format!("refused {}", turn.connection())),
             Mail::Restarted(crash) => self.restarted(crash, turn),
-            Mail::Job(Ok(word)) if word.starts_with("move ") => self.obey(word, turn),
+            Mail::Job(Ok(word)) if word.starts_with("move ") || word == "explode" => self.obey(word, turn),
             Mail::Job(Ok(word)) => turn.text(&format!("job done: {word}")),
             Mail::Job(Err(JobFailure::Timeout)) => turn.text("job overdue"),
             Mail::Job(Err(JobFailure::Crashed(report))) => turn.text(&format!("job crashed: {}", report.message)),
             Mail::Reconnect { after_ms } => turn.text(&format!("reconnect {after_ms}")),
             Mail::Fault(Fault::Panic) => panic!("asked to panic"),
-            Mail::Fault(_) => {}
+            Mail::Fault(_) => {
+                let next = turn.settings().faults.lock().expect("not poisoned").pop();
+                if let Some(next) = next {
+                    self.obey(&next, turn);
+                }
+            }
         }
     }
 
     fn deadline(record: &Record, _: &Settings, _: Life) -> Option<u32> {
+        record.must_not_be("deadline");
         record.due
     }
 
@@ -328,10 +396,12 @@ impl Behaviour for Diary {
     }
 
     fn farewell(record: &Record) -> Option<Ask> {
+        record.must_not_be("farewell");
         Some(Ask::Log(format!("{} farewell", record.name)))
     }
 
     fn leave(record: &Record) -> Close {
+        record.must_not_be("leave");
         if record.key.is_some() { Close::DRAINING } else { Close::GOING_AWAY }
     }
 
@@ -343,11 +413,13 @@ impl Behaviour for Diary {
         said.words.class
     }
 
-    fn heap_bytes(_: &Record) -> usize {
+    fn heap_bytes(record: &Record) -> usize {
+        record.must_not_be("heap_bytes");
         0
     }
 
     fn describe(record: &Record) -> Description {
+        record.must_not_be("describe");
         Description { user: Some(record.name.clone()), subscriptions: record.notes.clone() }
     }
 }
@@ -383,6 +455,10 @@ impl Hub<Diary> for Witness {
 
     fn drained(&mut self, _: ConnectionId, _: &mut Post<'_, Diary, impl Network>) {
         self.seen.try_send("drained".to_owned()).expect("the test looks at what it caused");
+    }
+
+    fn crashed(&mut self, _: &mut Post<'_, Diary, impl Network>) {
+        self.seen.try_send("hub crashed".to_owned()).expect("the test looks at what it caused");
     }
 
     fn tick(&mut self, _: &mut Post<'_, Diary, impl Network>) {}

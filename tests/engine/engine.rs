@@ -3,7 +3,7 @@
 use std::{
     net::{TcpListener, TcpStream},
     sync::{
-        Arc, Barrier,
+        Arc,
         mpsc::{Receiver, sync_channel},
     },
     time::Duration,
@@ -14,8 +14,11 @@ use dormouse::{
     clock::Clock,
     id::ConnectionId,
     protocol::close::Close,
-    shard::{Act, Action, Census, ConnectionView, Inspect, Ledger, Options, Plan, Shards, Sockets, TakeCensus, Target},
-    supervision::{self, Children, Counters, CrashFiles, Crashes, Folder, Policy, Watchdog},
+    shard::{
+        Act, Action, Census, ConnectionView, Fault, Inspect, Ledger, OnStall, Options, Plan, Shards, Sockets,
+        TakeCensus, Target,
+    },
+    supervision::{self, Children, Counters, CrashFiles, Crashes, Folder, Policy, Stall, Watchdog},
     telemetry::Metrics,
 };
 use prometheus::IntCounter;
@@ -34,6 +37,8 @@ pub(crate) struct Engine {
     pub(crate) shards: Shards<Diary>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) children: Children,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) clock: Clock,
     sockets: Arc<Sockets>,
     seen: Receiver<String>,
     arbiters: Vec<Arbiter>,
@@ -48,6 +53,8 @@ pub(crate) fn options() -> Options {
         outbox_bytes: 256 * 1024,
         policy: Policy::new(1_000, Duration::from_secs(3_600)),
         turn_warn: Duration::from_secs(3_600),
+        turn_stall: Duration::from_secs(3_600),
+        on_stall: OnStall::Restart,
         walk: Duration::from_millis(50),
     }
 }
@@ -66,7 +73,8 @@ impl Engine {
         supervision::install();
         let clock = Clock::start();
         let mut arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
-        let (sockets, children) = (Arc::new(Sockets::default()), Children::new(clock));
+        let (sockets, children) = (Arc::new(Sockets::default()), Children::new(clock, 1));
+        let watchdog = Watchdog::unattended(options.turn_stall);
         let shard_arbiters = arbiters.iter().map(Arbiter::handle).collect();
         let crashes = folder.map_or_else(Crashes::default, |folder| {
             let counter = || IntCounter::new("files", "files").expect("a name");
@@ -79,19 +87,20 @@ impl Engine {
         let plan = Plan {
             arbiters: shard_arbiters,
             name: "shard",
+            parts: Vec::new(),
             options,
             clock,
             metrics: Metrics::new().expect("metrics"),
             sockets: Arc::clone(&sockets),
             children: children.clone(),
-            watchdog: Watchdog::unattended(Duration::from_secs(3_600)),
+            watchdog: watchdog.clone(),
             crashes,
         };
         let (told, seen) = sync_channel(SEEN);
-        let settings = Arc::new(Settings { gate: Barrier::new(2), seen: told.clone() });
+        let settings = Arc::new(Settings::new(told.clone()));
         let shards = Shards::start(plan, Arc::clone(&settings), move |_| Witness { seen: told.clone() });
         let shards = shards.expect("pollers");
-        Self { shards, settings, children, sockets, seen, arbiters }
+        Self { shards, settings, children, watchdog, clock, sockets, seen, arbiters }
     }
 
     /// A connection, adopted by the next shard in turn and greeted.
@@ -169,6 +178,23 @@ impl Engine {
             }
         };
         tokio::time::timeout(GUARD, waiting).await.unwrap_or_else(|_| panic!("never: {what}"))
+    }
+
+    /// Makes a fault that does what a client would say, also while the connection is held.
+    pub(crate) async fn fault(&self, connection: ConnectionId, words: &str) {
+        self.settings.faults.lock().expect("not poisoned").push(words.to_owned());
+        assert_eq!(self.act(connection, Action::Fault(Fault::StallInJob(Duration::ZERO))).await, 1);
+    }
+
+    /// Holds a turn that has reached the gate until the watchdog calls it stuck; the caller lets it go by the gate.
+    pub(crate) async fn stalled(&self) -> Vec<Stall> {
+        loop {
+            let found = self.watchdog.look(self.clock.micros());
+            if !found.is_empty() {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The next line the hubs or the jobs have told.

@@ -11,10 +11,12 @@ mod diary;
 mod engine;
 
 mod crashes;
+mod interrupted;
 mod jobs;
 mod ledger;
 mod mailboxes;
 mod replays;
 mod restarts;
 mod sockets;
+mod stalls;
 mod transfers;

@@ -114,7 +114,7 @@ async fn unless_it_knows_better_all_its_texts_are_hidden() {
 }
 
 fn settings() -> Settings {
-    Settings { gate: Barrier::new(1), seen: std::sync::mpsc::sync_channel(1).0 }
+    Settings { gate: Barrier::new(1), ..Settings::new(std::sync::mpsc::sync_channel(1).0) }
 }
 
 fn turn(seed: u8) -> Turn<Diary> {

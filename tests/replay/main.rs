@@ -180,6 +180,20 @@ fn crashes_are_listed_with_their_place_and_an_example() {
 }
 
 #[test]
+fn a_writer_that_crashed_writes_the_next_file() {
+    let folder = Folder::new("writer");
+    let server = folder.server(&[]);
+    let killed = r#"{"fault":"panic_actor","target":{"actor":"crash-files"}}"#;
+    assert_eq!(server.post("/v1/chaos", killed)["hit"], 1);
+    server.log_line("actor=\"crash-files\"");
+    let mut client = Client::open(&server.url(""), "ann", "");
+    client.send(CHAOS);
+    client.wait_for("restarted");
+    server.log_line("crash file written");
+    assert_same_place(&folder.only_file());
+}
+
+#[test]
 fn without_crash_files_nothing_is_written() {
     let folder = Folder::new("none");
     let server = folder.server(&["supervision.crash_files=0"]);

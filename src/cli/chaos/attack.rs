@@ -19,6 +19,9 @@ use crate::{
 /// Requests under way at once. Stalled shards answer late; more than a few of them are no use.
 const HANDS: usize = 8;
 
+/// Orders that came due in time may still be asked so long after the end: a moment's delay is no loss, a slow server is.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// What became of all orders of one kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
@@ -91,7 +94,7 @@ pub(super) fn carry_out(
     let clock = Clock::start();
     let shared = Mutex::new(Shared { orders, done: Done::default() });
     // Another stop than the user's: a server that is gone ends the attack and is no interruption.
-    let over = |shared: &Shared<_>| shared.done.away.is_some() || clock.elapsed() >= time;
+    let over = |shared: &Shared<_>| shared.done.away.is_some() || clock.elapsed() >= time + GRACE;
     let hand = || {
         while let Some(order) = {
             let mut shared = locked(&shared);

@@ -34,7 +34,7 @@ pub(crate) async fn inject(gateway: Data<Gateway>, body: Body) -> Answered<Hit> 
     let hit = match order {
         Order::Connections(aim, action) => connections(&gateway, &aim, action).await?,
         Order::Shards(count) => shards(&gateway, count).await?,
-        Order::Actor(name) => actor(&gateway, &name).await?,
+        Order::Actor(name) => actor(&gateway, &name)?,
     };
     Ok(Json(Hit { hit }))
 }
@@ -96,22 +96,12 @@ async fn shards(gateway: &Gateway, count: usize) -> Result<usize, ApiError> {
     Ok(count)
 }
 
-async fn actor(gateway: &Gateway, name: &str) -> Result<usize, ApiError> {
-    match (numbered(name, "shard-"), numbered(name, "echo-"), &gateway.echo) {
-        (Some(shard), _, _) if usize::from(shard) < gateway.shards.count() => {
-            gateway.shards.ask(shard, CrashShard).await?
-        }
-        (_, Some(shard), Some(echo)) if usize::from(shard) < echo.count() => echo.ask(shard, CrashShard).await?,
-        _ => {
-            let message = format!("there is no actor {name}; `actors` of /v1/node lists those there are");
-            return Err(ApiError::not_found(message));
-        }
+/// Panics any child of the supervision tree.
+fn actor(gateway: &Gateway, name: &str) -> Result<usize, ApiError> {
+    if gateway.children.crash(name) {
+        return Ok(1);
     }
-    Ok(1)
-}
-
-fn numbered(name: &str, kind: &str) -> Option<u16> {
-    name.strip_prefix(kind)?.parse().ok()
+    Err(ApiError::not_found(format!("there is no actor {name}; `actors` of /v1/node lists those there are")))
 }
 
 /// That part of `attached`, at least one if there is one.

@@ -21,7 +21,7 @@ pub(crate) async fn page(gateway: Data<Gateway>) -> Result<HttpResponse, ApiErro
         gateway.metrics.connections.with_label_values(&[state]).set(connections as i64);
     }
     gateway.metrics.outbox_bytes.set(sum.outbox_bytes as i64);
-    gateway.metrics.stalled_turns.set(gateway.watchdog.stalled_now() as i64);
+    gateway.metrics.stalled_turns.set(gateway.watchdog.stalled_now().len() as i64);
     show_zeros(&gateway.metrics);
     let page = gateway.metrics.render().map_err(|error| {
         tracing::error!(%error, "cannot render the metrics");

@@ -10,7 +10,7 @@ use crate::{
     },
     protocol::frame::VERSION,
     shard::{Census, Ledger},
-    supervision::{Child, CrashLine},
+    supervision::{Branch, Child, CrashLine, Stall},
 };
 
 /// The answer.
@@ -25,8 +25,12 @@ pub(crate) struct Node {
     /// Since the node started.
     restarts: u64,
     ledger: Ledger,
+    /// Turns that hang at this moment.
+    stalled: Vec<Stall>,
     /// Everything under supervision; `panic_actor` takes these names.
     actors: Vec<Child>,
+    /// Who restarts them when one has spent its budget.
+    supervisors: Vec<Branch>,
     /// What has crashed, by place and by what was being handled; most frequent first.
     crashes: Vec<CrashLine>,
 }
@@ -70,7 +74,9 @@ pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
         },
         restarts: gateway.metrics.restarts.get(),
         ledger: sum.ledger,
+        stalled: gateway.watchdog.stalled_now(),
         actors: gateway.children.list(),
+        supervisors: gateway.children.branches(),
         crashes: gateway.crashes.list(),
     }))
 }
