@@ -10,6 +10,8 @@ struct History {
     restarts: Vec<u64>,
     /// Crashed restarts in a row.
     in_a_row: u32,
+    /// What came before them.
+    first: &'static str,
 }
 
 /// What happened to the connections of one slot.
@@ -41,6 +43,9 @@ impl Crashes {
         let slot = self.slots.entry((crashed.connection.shard(), crashed.connection.index())).or_default();
         slot.deliveries += u32::from(crashed.kind == "message");
         history.in_a_row = if crashed.kind == "restarted" { history.in_a_row + 1 } else { 0 };
+        if history.in_a_row == 0 {
+            history.first = crashed.kind;
+        }
         let at = crashed.at.as_millis() as u64;
         let within = self.within.as_millis() as u64;
         history.restarts.retain(|restart| at - restart <= within);
@@ -48,7 +53,7 @@ impl Crashes {
             // Has no socket left; its record goes.
             "detached" => true,
             // What cannot be told ends the socket, spent or not.
-            "restarted" if history.in_a_row > 2 => true,
+            "restarted" if history.in_a_row > 2 || history.first == "escape" => true,
             _ if history.restarts.len() >= self.max_restarts => true,
             _ => {
                 history.restarts.push(at);

@@ -98,7 +98,8 @@ fn a_seed_always_gives_the_same_run() {
 #[test]
 fn a_crowd_keeps_its_promises_too() {
     dormouse::supervision::install();
-    let clients = number("CLIENTS").unwrap_or(500) as usize;
+    let few_in_a_debug_build = if cfg!(debug_assertions) { 60 } else { 2_000 };
+    let clients = number("CLIENTS").unwrap_or(few_in_a_debug_build) as usize;
     let tally = run(number("SEED").unwrap_or(1), Some(clients), None).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{clients} clients: {tally:?}");
     assert!(tally.sockets >= clients as u64);
