@@ -145,6 +145,12 @@ impl Epoch {
     pub fn new(random: u64) -> Self {
         Self(random)
     }
+
+    /// As a number, to be kept; the inverse of [`Epoch::new`].
+    #[must_use]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for Epoch {

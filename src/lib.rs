@@ -20,9 +20,10 @@
 //! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed)
 //! shard       the engine: table of records, run queue, poller, turns, mailboxes, outboxes, sweeper, jobs, ledger
 //! supervision the tree: specs, supervisors, restarts; budgets, catch, crash reports and files, the watchdog
+//! store       what survives the process: events, memberships, cursors, keys; one thread commits in groups
 //! websocket   RFC 6455: bytes to messages and back, no I/O
 //! protocol    frames, requests, encodings, names, error codes, close codes
-//! token       JWTs and channel patterns
+//! token       JWTs, the keys that verify them, what they open
 //! config · id · telemetry · clock
 //! ```
 //!
@@ -48,12 +49,13 @@
 //! | an op, its fields, its texts | `protocol/request.rs`, then `connection/request.rs` |
 //! | what the server says | `protocol/frame.rs` |
 //! | an error or close code | `protocol/error.rs`, `protocol/close.rs` |
-//! | who may do what | `connection/access.rs` (channels), `http/auth.rs` (API), `token.rs` |
+//! | who may do what | `connection/access.rs` (channels), `http/auth.rs` (API), `http/origin.rs` (pages), `token/` |
 //! | identify, resume, renewal | `connection/identify.rs` |
 //! | silence, parking, restarts as the client sees them | `connection/lifecycle.rs` |
 //! | offsets, history, cursors, gaps, keys | `channel/home.rs` |
 //! | who hears what, and in which order | `channel/hub.rs` |
 //! | presence | `channel/presence.rs` |
+//! | what is kept on disk, and how | `store/mod.rs` is the contract, `store/log/` the embedded engine |
 //! | what one connection may hold or cost | `shard/table.rs`, `shard/mailbox.rs`, `shard/output.rs` |
 //! | reading, writing, fairness | `shard/stream.rs` |
 //! | how sockets come, go and change records | `shard/socket.rs` |
@@ -87,6 +89,7 @@ pub mod id;
 pub mod node;
 pub mod protocol;
 pub mod shard;
+pub mod store;
 pub mod supervision;
 pub mod telemetry;
 pub mod token;

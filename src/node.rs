@@ -44,7 +44,7 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     // Beyond that accepting would fail; a client is better told with a 503.
     config.limits.max_connections = config.limits.max_connections.min(connections_for(descriptors));
     let connections = config.limits.max_connections;
-    let (gateway, arbiters) = start(config)?;
+    let (gateway, settings, arbiters) = start(config)?;
     // Shards do the work; the HTTP side keeps pools of requests per worker, which an idle node pays for.
     let workers = (gateway.shards.count() / 2).max(1);
     let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
@@ -54,7 +54,7 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
         tracing::warn!("chaos is enabled: clients and operators may crash actors");
     }
     let gave_up = tokio::select! {
-        told = until_told_to_stop() => told.map(|()| None)?,
+        told = until_told_to_stop(|| reload(&gateway, &settings)) => told.map(|()| None)?,
         child = gateway.children.gave_up() => Some(child),
     };
     if let Some(child) = &gave_up {
@@ -132,7 +132,7 @@ fn join(arbiters: Vec<Arbiter>, patience: Duration) -> bool {
 }
 
 /// Constructs everything below HTTP.
-fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
+fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Vec<Arbiter>)> {
     let clock = Clock::start();
     let metrics = Metrics::new()?;
     let sockets = Arc::new(Sockets::default());
@@ -150,7 +150,8 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
     let mut salt = [0; 8];
     getrandom::fill(&mut salt)?;
     let directory = Arc::new(Directory::new(&config.channels, count as u16, u64::from_ne_bytes(salt)));
-    let settings = Arc::new(Settings::new(&config, node.clone()));
+    let settings = Arc::new(Settings::new(&config, node.clone())?);
+    let keys = http::ApiKeys::new(&config.api).map_err(anyhow::Error::msg)?;
     let plan = |name, parts, supervisor| shard::Plan {
         name,
         parts,
@@ -175,7 +176,7 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
             ChannelHub::new(shard, Arc::clone(&directory), metrics.clone(), interval, seed)
         }
     };
-    let shards = Shards::<ConnectionActor>::start(plan("shard", parts(&config), SHARDS), settings, hub)?;
+    let shards = Shards::<ConnectionActor>::start(plan("shard", parts(&config), SHARDS), Arc::clone(&settings), hub)?;
     let echo = config
         .echo
         .enabled
@@ -193,11 +194,12 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Vec<Arbiter>)> {
         directory,
         metrics,
         sockets,
+        keys,
         children,
         watchdog,
         crashes,
     });
-    Ok((Arc::new(gateway), [watcher, scribe].into_iter().chain(arbiters).collect()))
+    Ok((Arc::new(gateway), settings, [watcher, scribe].into_iter().chain(arbiters).collect()))
 }
 
 /// Actors that serve the whole node; each may use those started before it.
@@ -231,7 +233,13 @@ fn crashes(config: &Config, clock: Clock, metrics: &Metrics, children: &Children
     let result = |result| metrics.crash_files.with_label_values(&[result]);
     let counters = Counters { written: result("written"), skipped: result("skipped"), failed: result("failed") };
     let path = config.store.path.join(&config.supervision.crash_dir);
-    let folder = Folder { path, most, payloads: config.supervision.crash_payloads };
+    let folder = Folder {
+        path,
+        most,
+        payloads: config.supervision.crash_payloads,
+        // The file this process was started from, also when another one has taken its name.
+        program: Some("/proc/self/exe".into()),
+    };
     let outbox = CrashFiles::start(arbiter, children, folder, counters);
     Crashes::with_files(clock, outbox, most)
 }
@@ -271,8 +279,20 @@ fn connections_for(descriptors: u64) -> usize {
     usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX)
 }
 
-/// SIGTERM and SIGINT end the node; SIGHUP says what a reload can do.
-async fn until_told_to_stop() -> std::io::Result<()> {
+/// Reads the files with keys again. Bad ones change nothing: the node goes on with what it has, and the log says why.
+fn reload(gateway: &Gateway, settings: &Settings) {
+    match settings.reload_keys(&gateway.config.auth) {
+        Ok(keys) => tracing::info!(keys, "auth keys read again; other settings need a restart"),
+        Err(error) => tracing::error!(%error, "auth keys stay as they were"),
+    }
+    match gateway.keys.reload(&gateway.config.api) {
+        Ok(keys) => tracing::info!(keys, "api keys read again"),
+        Err(error) => tracing::error!(%error, "api keys stay as they were"),
+    }
+}
+
+/// SIGTERM and SIGINT end the node; SIGHUP reloads what can be.
+async fn until_told_to_stop(reload: impl Fn()) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -280,9 +300,7 @@ async fn until_told_to_stop() -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => {
-                tracing::warn!("nothing can be reloaded in this version; restart to change the configuration");
-            }
+            _ = hang_up.recv() => reload(),
         }
     }
 }
@@ -322,7 +340,7 @@ mod tests {
         supervision::install();
         let mut config = Config::default();
         config.shards.count = 2;
-        let (gateway, arbiters) = start(config).expect("starts");
+        let (gateway, _, arbiters) = start(config).expect("starts");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
         client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
@@ -360,7 +378,7 @@ mod tests {
     async fn the_tree_in_the_readme_is_the_one_that_is_started() {
         let mut config = Config::default();
         (config.echo.enabled, config.shards.count) = (true, 2);
-        let (gateway, arbiters) = start(config).expect("starts");
+        let (gateway, _, arbiters) = start(config).expect("starts");
         let tree = gateway.children.draw();
         for child in gateway.children.list() {
             let name = child.name.trim_end_matches(|c: char| c.is_ascii_digit());

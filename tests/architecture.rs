@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["channel"],
     &["shard"],
     &["supervision"],
+    &["store"],
     &["websocket", "protocol"],
     &["config", "id", "telemetry", "clock", "token"],
 ];
@@ -30,7 +31,7 @@ const LAYERS: &[&[&str]] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     // Commands that run here and not in a server read crash files themselves.
-    ("cli", &["node", "shard", "supervision", "config", "clock", "token"]),
+    ("cli", &["node", "shard", "supervision", "store", "config", "clock", "token"]),
     // The one place that constructs knows nearly everything; nothing but a command knows it.
     ("node", &["http", "connection", "echo", "channel", "shard", "supervision", "config", "id", "telemetry", "clock"]),
     (
@@ -42,14 +43,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("channel", &["shard", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
     ("shard", &["supervision", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
     ("supervision", &["id", "clock"]),
+    // Names and data are bytes to it: no protocol, no shard.
+    ("store", &["config", "id", "telemetry", "clock"]),
     ("websocket", &["protocol"]),
     ("protocol", &["id"]),
     ("telemetry", &["config"]),
+    ("config", &["token"]),
 ];
 
 /// Arrows within a layer, each with its reason.
 const LEVEL: &[(&str, &str, &str)] = &[
     ("websocket", "protocol", "a broken frame knows the close code it deserves, and only protocol::close writes those"),
+    (
+        "config",
+        "token",
+        "a file of keys that is none is refused with the place that names it; tokens know no configuration",
+    ),
     ("telemetry", "config", "logs are set up as the section `[telemetry]` says; configuration knows no logs"),
 ];
 

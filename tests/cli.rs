@@ -11,7 +11,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use dormouse::token::{TokenError, Verifier};
+use dormouse::token::{Action, Expected, Keys, Lists, TokenError, Verifier, allows};
 use serde_json::{Value, json};
 
 /// What a run of the binary left behind.
@@ -207,8 +207,8 @@ fn serve_refuses_open_auth_where_others_can_reach_it() {
     assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""));
     assert_eq!(
         outcome.stderr,
-        "--listen: open auth on 0.0.0.0:0 would let everybody who reaches it be any user: set auth.mode = \"jwt\" with auth.keys, \
-         or listen on 127.0.0.1:0\n"
+        "--listen: open auth on 0.0.0.0:0 would let everybody who reaches it be any user: set auth.mode = \"jwt\" with auth.keys \
+         or auth.key_files, or listen on 127.0.0.1:0\n"
     );
 }
 
@@ -229,6 +229,11 @@ fn in_open_mode_a_token_is_the_user_name() {
     assert!(outcome.stderr.contains("it is just the user name"), "{}", outcome.stderr);
 }
 
+/// Accepts what this secret has signed.
+fn verifier(secret: &str) -> Verifier {
+    Verifier::new(Keys::from_secrets(&[secret]), Expected::default())
+}
+
 #[test]
 fn a_token_is_signed_with_the_first_key_and_ends_when_asked() {
     let now = dormouse::clock::unix_ms() / 1000;
@@ -238,15 +243,13 @@ fn a_token_is_signed_with_the_first_key_and_ends_when_asked() {
     let outcome = dormouse(&arguments);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
     let token = outcome.stdout.trim_end();
-    let claims = Verifier::new(&["first"]).verify(token, now).unwrap();
-    assert_eq!(
-        (claims.user.as_str(), claims.channels),
-        ("alice", Some(vec!["chat:*".to_owned(), "live:x".to_owned()]))
-    );
+    let claims = verifier("first").verify(token, now).unwrap();
+    let channels = Some(vec!["chat:*".to_owned(), "live:x".to_owned()]);
+    assert_eq!((claims.user.as_str(), claims.grants), ("alice", Lists { channels, ..Lists::default() }.grants()));
     let expires = claims.expires.unwrap();
     assert!((now + 7200..=dormouse::clock::unix_ms() / 1000 + 7200).contains(&expires));
-    assert_eq!(Verifier::new(&["first"]).verify(token, expires), Err(TokenError::Expired));
-    assert_eq!(Verifier::new(&["second"]).verify(token, now), Err(TokenError::Signature));
+    assert_eq!(verifier("first").verify(token, expires), Err(TokenError::Expired));
+    assert_eq!(verifier("second").verify(token, now), Err(TokenError::Signature));
 }
 
 #[test]
@@ -254,13 +257,63 @@ fn a_token_can_be_signed_with_a_key_from_the_environment_or_the_command_line() {
     let now = dormouse::clock::unix_ms() / 1000;
     let outcome =
         dormouse_with(&[("DORMOUSE__AUTH__KEYS", "from env"), ("DORMOUSE__AUTH__MODE", "jwt")], &["token", "alice"]);
-    let claims = Verifier::new(&["from env"]).verify(outcome.stdout.trim_end(), now).unwrap();
-    assert_eq!(claims.channels, None);
+    let claims = verifier("from env").verify(outcome.stdout.trim_end(), now).unwrap();
+    assert_eq!(claims.grants, None);
     assert!(claims.expires.unwrap() >= now + 24 * 3600, "a day unless asked otherwise");
     let outcome = dormouse(&["token", "alice", "--key", "given"]);
-    assert!(Verifier::new(&["given"]).verify(outcome.stdout.trim_end(), now).is_ok());
+    assert!(verifier("given").verify(outcome.stdout.trim_end(), now).is_ok());
     assert_eq!(dormouse(&["token", "alice", "--expires", "soon"]).code, 2);
     assert_eq!(dormouse(&["token", ""]).code, 2);
+}
+
+#[test]
+fn a_private_key_signs_with_its_own_algorithm_for_a_server_that_has_the_public_one() {
+    let now = dormouse::clock::unix_ms() / 1000;
+    let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/token/tests/keys");
+    for name in ["rsa", "p256", "ed25519"] {
+        let (private, public) = (keys.join(format!("{name}.pem")), keys.join(format!("{name}.pub.pem")));
+        let text = format!("[auth]\nmode = \"jwt\"\nkey_files = [{public:?}]\nissuer = \"me\"\naudience = \"chat\"\n");
+        let file = TempFile::new(name, &text);
+        let sign = ["token", "alice", "--config", file.path(), "--subscribe", "news:*", "--kid", "k"];
+        let refused = dormouse(&sign);
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""));
+        assert!(refused.stderr.contains("name the private key with --key-file"), "{}", refused.stderr);
+        let outcome = dormouse(&[&sign[..], &["--key-file", private.to_str().unwrap()]].concat());
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+        let expected = Expected { issuer: Some("me".to_owned()), audience: Some("chat".to_owned()) };
+        let verifier = Verifier::new(Keys::load(&[], &[public]).unwrap(), expected);
+        let grants = verifier.verify(outcome.stdout.trim_end(), now).unwrap().grants.unwrap();
+        assert!(allows(&grants, Action::Subscribe, "news:x") && !allows(&grants, Action::Publish, "news:x"));
+    }
+    let wrong = dormouse(&["token", "alice", "--key-file", keys.join("rsa.pub.pem").to_str().unwrap()]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("rsa.pub.pem: holds a public key; only the private one signs"), "{}", wrong.stderr);
+}
+
+#[test]
+fn check_tells_algorithms_and_scopes_and_shows_no_key() {
+    let public = concat!(env!("CARGO_MANIFEST_DIR"), "/src/token/tests/keys/rsa.pub.pem");
+    let file = TempFile::new(
+        "scopes",
+        &format!(
+            "[listen]\norigins = [\"https://app.example.com\"]\n[auth]\nmode = \"jwt\"\nkeys = [\"hush-{0}\"]\nkey_files = [{public:?}]\n\
+             [api]\nkeys = [\"hush-1\", {{key = \"hush-2\", scopes = [\"publish\", \"read\"]}}]\n\
+             [channels.news]\npublish = \"nobody\"\nsubscribe = \"claim\"\n",
+            "x".repeat(32)
+        ),
+    );
+    let outcome = dormouse(&["check", "--config", file.path()]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    for expected in [
+        "jwt, signed with 2 keys (HS256, RS256)",
+        "opened by 2 keys: everything; publish and read",
+        "a claim to subscribe, nobody may publish",
+        "https://app.example.com",
+    ] {
+        assert!(outcome.stdout.contains(expected), "{expected} is not in\n{}", outcome.stdout);
+    }
+    assert!(outcome.stderr.contains("set auth.audience"), "{}", outcome.stderr);
+    assert!(!outcome.stdout.contains("hush") && !outcome.stderr.contains("hush"), "{}", outcome.stdout);
 }
 
 #[test]

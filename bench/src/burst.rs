@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use crate::{
     census::Census,
     clock,
-    crowd::{Arrival, gather},
-    message,
+    crowd::gather,
+    dialect::Dialect,
     swarm::{Key, Swarm},
 };
 
@@ -30,15 +30,15 @@ pub(crate) struct Burst {
 /// have. The publisher comes and goes.
 pub(crate) fn send(
     swarm: &mut Swarm,
-    host: &str,
+    (dialect, host): (Dialect, &str),
     crowd: &Range<Key>,
     channels: &[String],
     events: u64,
     bytes: usize,
     census: &mut Census,
 ) -> Result<Burst> {
-    let request = |_| Some(message::gateway(host, "publisher", None));
-    let publisher = gather(swarm, 1, 1, Arrival::Ready, request)?.keys.start;
+    let request = |_| Some(dialect.publisher(host));
+    let publisher = gather(swarm, 1, 1, dialect.publishing(), request)?.keys.start;
     let start = clock::now();
     let before = census.events;
     let most = crowd.len().div_ceil(channels.len()) as u64;
@@ -51,7 +51,7 @@ pub(crate) fn send(
         while asked < census.events - before + most * WINDOW
             && let Some((n, place, channel)) = plan.next()
         {
-            swarm.say(publisher, message::publish(channel, None, n, bytes).as_bytes());
+            swarm.say(publisher, dialect.publication(channel, n, bytes).as_bytes());
             // Connection i is in channel i mod k, so the first channels may have one more.
             asked += (crowd.len() / channels.len() + usize::from(place < crowd.len() % channels.len())) as u64;
         }

@@ -26,6 +26,10 @@ impl Census {
     pub(crate) fn hear(&mut self, key: Key, happening: &Happening<'_>) {
         let counter = match happening {
             Happening::Opened => return,
+            Happening::Pong => {
+                self.acks += 1;
+                return;
+            }
             Happening::Closed(_) => &mut self.closed,
             Happening::Message(message) => match op(message) {
                 Op::Event => {
@@ -45,7 +49,7 @@ impl Census {
         self.complaint.get_or_insert_with(|| match happening {
             Happening::Closed(ending) => format!("connection {key}: {ending}"),
             Happening::Message(message) => format!("connection {key}: {}", String::from_utf8_lossy(message)),
-            Happening::Opened => String::new(),
+            Happening::Opened | Happening::Pong => String::new(),
         });
     }
 

@@ -15,7 +15,7 @@ use crate::{
     crowd::{Arrival, gather},
     dice::Dice,
     message,
-    swarm::{Key, Swarm},
+    swarm::{Beat, Key, Swarm},
     team::{self, Orders},
 };
 
@@ -62,7 +62,7 @@ pub(crate) fn serve() -> Result<bool> {
     })?;
     let user = format!("publisher-{}", task.process);
     let publisher = gather(&mut swarm, 1, 1, Arrival::Ready, |_| Some(message::gateway(&host, &user, None)))?;
-    swarm.repeat(message::HEARTBEAT, crowd.heartbeat);
+    swarm.repeat(Beat::Text(message::HEARTBEAT), crowd.heartbeat);
     team::answer(&(task.subscribers + 1))?;
     drive(&task, &orders, &mut swarm, &mut witness, publisher.keys.start)?;
     let deadline = clock::now() + TAIL;

@@ -123,7 +123,7 @@ impl Witness {
         let known = key < self.tallies.len();
         let bystander = known && !self.is_victim(key);
         match happening {
-            Happening::Opened => {}
+            Happening::Opened | Happening::Pong => {}
             Happening::Closed(ending) => {
                 let closed =
                     if bystander { &mut self.account.closed_bystanders } else { &mut self.account.closed_others };

@@ -32,6 +32,8 @@ pub(crate) enum Happening<'a> {
     Opened,
     /// A text or binary message.
     Message(&'a [u8]),
+    /// The answer to a ping of ours.
+    Pong,
     /// It is over; nothing follows.
     Closed(Ending),
 }
@@ -209,7 +211,7 @@ impl Connection {
             used += frame.length;
             match frame.opcode {
                 PING => self.routine(PONG, frame.payload).map_err(Ending::because)?,
-                PONG => {}
+                PONG => heard(Happening::Pong),
                 CLOSE => {
                     // The answer may fail when the server is gone already; the code is known, and that is what counts.
                     let _ = self.routine(CLOSE, &frame.payload[..frame.payload.len().min(2)]);

@@ -189,7 +189,7 @@ impl Clients {
                     self.failures[key] = 0;
                 }
             }
-            Happening::Message(_) | Happening::Opened => {}
+            Happening::Message(_) | Happening::Opened | Happening::Pong => {}
         }
     }
 

@@ -75,6 +75,7 @@ pub(crate) fn gather(
                     Op::Ready => arrival == Arrival::Ready,
                     _ => false,
                 },
+                Happening::Pong => false,
                 Happening::Closed(ending) => {
                     lost.get_or_insert(format!("connection {key}: {ending}"));
                     false

@@ -10,11 +10,12 @@ use crate::{
     burst,
     census::Census,
     clock,
-    crowd::{Arrival, Crowd, dismiss, gather},
+    crowd::{Crowd, dismiss, gather},
     idle::{self, Idle},
     kernel::Kernel,
-    message, node,
-    process::{Memory, memory},
+    load::Span,
+    node,
+    process::{Memory, own_memory},
     report::{Report, Unit},
     swarm::Swarm,
     target::{Target, TargetOptions},
@@ -23,6 +24,9 @@ use crate::{
 /// Bytes of each event of `--burst`, and how many each connection receives.
 const BURST_BYTES: usize = 1024;
 const BURST_EVENTS: u64 = 100;
+
+/// Printed when nothing is left to do but to wait after the burst.
+pub(crate) const RESTING: &str = "resting";
 
 /// Options of `density`.
 #[derive(Args, Debug)]
@@ -51,6 +55,9 @@ pub(crate) struct Options {
     /// Then send 100 events of 1 KB to each connection and measure again
     #[arg(long)]
     burst: bool,
+    /// Wait between the burst and the last reading [default: as --settle]
+    #[arg(long, value_parser = humantime::parse_duration)]
+    rest: Option<Duration>,
     #[command(flatten)]
     target: TargetOptions,
 }
@@ -67,7 +74,7 @@ impl Reading {
     /// Lets the swarm rest for a while, then reads.
     fn after(settle: Duration, target: &Target, swarm: &mut Swarm, census: &mut Census) -> Result<Self> {
         swarm.linger(clock::now() + settle, |key, happening| census.hear(key, &happening))?;
-        Ok(Self { memory: target.memory()?, kernel: Kernel::now()?, own: memory(std::process::id())? })
+        Ok(Self { memory: target.memory()?, kernel: Kernel::now()?, own: own_memory()? })
     }
 }
 
@@ -94,46 +101,63 @@ fn measure(options: &Options, target: &Target, report: &mut Report) -> Result<()
         many => (0..many).map(|number| format!("bench-{number}")).collect(),
     };
     let host = target.host();
+    let dialect = target.dialect;
     let open = |swarm: &mut Swarm, count| {
-        gather(swarm, count, options.concurrency, Arrival::Ready, |index| {
-            Some(message::gateway(&host, &format!("u{index}"), Some(&channels[index % channels.len()])))
+        gather(swarm, count, options.concurrency, dialect.subscribed(), |index| {
+            Some(dialect.subscriber(&host, &format!("u{index}"), &channels[index % channels.len()]))
         })
     };
 
     let cold = target.memory()?;
-    let mut swarm = options.target.swarm(target.address)?;
+    let mut swarm = options.target.clients(target)?;
     let warm = open(&mut swarm, options.warmup)?;
     dismiss(&mut swarm, warm.keys)?;
     // A fresh swarm, so that keys begin at 0 again and heartbeats skip nothing.
-    let mut swarm = options.target.swarm(target.address)?;
+    let mut swarm = options.target.clients(target)?;
     let mut census = Census::default();
-    until(target, &mut swarm, &mut census, |node| node.connections.total + node.connections.parked == 0)?;
+    if dialect.has_node() {
+        until(target, &mut swarm, &mut census, |node| node.connections.total + node.connections.parked == 0)?;
+    }
     let before = Reading::after(settle, target, &mut swarm, &mut census)?;
-    let empty = idle::watch(target, &mut swarm, (idle_span / 4).max(Duration::from_secs(2)), &mut census)?;
+    let empty = idle::watch(target, &mut swarm, (idle_span / 4).max(Duration::from_secs(1)), &mut census)?;
 
     let crowd = open(&mut swarm, count)?;
-    let dormant = until(target, &mut swarm, &mut census, |node| node.connections.dormant >= count as u64)?;
+    if dialect.has_node() {
+        let all = count as u64;
+        let node = until(target, &mut swarm, &mut census, |node| node.connections.dormant >= all)?;
+        report.must_be("connections dormant", node.connections.dormant, all, "as GET /v1/node says");
+    }
     let held = Reading::after(settle, target, &mut swarm, &mut census)?;
-    report.must_be("connections dormant", dormant.connections.dormant, count as u64, "as GET /v1/node says");
     describe_memory(report, count, options.warmup, cold, &before, &held);
 
-    swarm.repeat(message::HEARTBEAT, crowd.heartbeat);
-    let busy = idle::watch(target, &mut swarm, idle_span, &mut census)?;
-    describe_idle(report, count, &crowd, &empty, &busy);
+    if let Some(beat) = dialect.beat() {
+        swarm.repeat(beat, crowd.heartbeat);
+        let busy = idle::watch(target, &mut swarm, idle_span, &mut census)?;
+        describe_idle(report, count, &crowd, &empty, &busy);
+    }
     let later = target.memory()?;
     let growth = (later.pss - before.memory.pss) / count as f64;
     report.figure("user space per connection after heartbeats", growth, Unit::Bytes, "PSS growth / connections");
 
     if options.burst {
-        let burst = burst::send(&mut swarm, &host, &crowd.keys, &channels, BURST_EVENTS, BURST_BYTES, &mut census)?;
+        let begun = Span::begin(target)?;
+        let burst =
+            burst::send(&mut swarm, (dialect, &host), &crowd.keys, &channels, BURST_EVENTS, BURST_BYTES, &mut census)?;
+        let load = begun.end(target)?;
         let peak = target.memory()?;
-        let after = Reading::after(settle, target, &mut swarm, &mut census)?;
-        let per = |memory: Memory| (memory.pss - before.memory.pss) / count as f64;
+        // For whoever runs several of these: from here on only this process waits.
+        println!("{RESTING}");
+        let rest = options.rest.unwrap_or(settle);
+        let after = Reading::after(rest, target, &mut swarm, &mut census)?;
+        // Others of the same program may rest or end meanwhile, so files do not count here.
+        let per = |memory: Memory| (memory.written - before.memory.written) / count as f64;
         let rate = burst.deliveries as f64 / burst.took.as_secs_f64();
         let note = format!("{} publications of {BURST_BYTES} B, {rate:.0} deliveries/s", burst.publications);
         report.figure("burst deliveries", burst.deliveries as f64, Unit::Count, note);
+        report.figure("load generator CPU in the burst", load.own_cores(), Unit::Cores, "");
+        report.figure("user space per connection before it", per(later), Unit::Bytes, "without pages of files");
         report.figure("user space per connection at its end", per(peak), Unit::Bytes, "");
-        let note = format!("{} later", humantime::format_duration(settle));
+        let note = format!("{} later", humantime::format_duration(rest));
         report.figure("user space per connection after it", per(after.memory), Unit::Bytes, note);
     }
     report.must_be("disconnects", census.closed, 0, census.first());
@@ -162,6 +186,9 @@ fn describe_memory(report: &mut Report, count: usize, warmup: usize, cold: Memor
     });
     let buffers = (new.socket_buffers - old.socket_buffers) / sockets;
     report.figure("kernel buffers per socket", buffers, Unit::Bytes, "TCP mem of /proc/net/sockstat, whole pages");
+    let own = (new.slab - old.slab + new.socket_buffers - old.socket_buffers) / sockets;
+    let whole = per(held.memory.pss, before.memory.pss) + own;
+    report.figure("with the kernel's share", whole, Unit::Bytes, "user space + slab + buffers of one socket");
     let all = (old.available - new.available) / connections;
     report.figure("whole machine per connection", all, Unit::Bytes, "MemAvailable: both ends, and whatever else ran");
     let own = per(held.own.pss, before.own.pss);

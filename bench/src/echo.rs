@@ -8,10 +8,9 @@ use clap::Args;
 use crate::{
     client::Happening,
     clock,
-    crowd::{Arrival, gather},
+    crowd::gather,
     histogram::Histogram,
     load::{Load, Span},
-    message,
     report::{Report, Unit},
     target::{Target, TargetOptions},
 };
@@ -70,14 +69,15 @@ struct Echoes {
 
 fn measure(options: &Options, target: &Target, count: usize, span: Duration) -> Result<(Echoes, Load)> {
     let host = target.host();
-    let mut swarm = options.target.swarm(target.address)?;
-    let request = message::handshake(&host, "/v1/echo");
-    let crowd = gather(&mut swarm, count, 256, Arrival::Opened, |_| Some(request.clone()))?;
+    let mut swarm = options.target.clients(target)?;
+    let (request, arrival) = target.dialect.echo(&host);
+    let crowd = gather(&mut swarm, count, 256, arrival, |_| Some(request.clone()))?;
     let start = clock::now();
-    let mut said = vec![b'x'; options.bytes.max(STAMP)];
+    let (head, tail) = target.dialect.around_echo();
+    let mut said = [head, &vec![b'x'; options.bytes.max(STAMP)], tail].concat();
     let mut stamp = move || {
         let nanos = start.elapsed().as_nanos() as u64;
-        said[..STAMP].copy_from_slice(format!("{nanos:016x}").as_bytes());
+        said[head.len()..][..STAMP].copy_from_slice(format!("{nanos:016x}").as_bytes());
         said.clone()
     };
     for key in crowd.keys.clone() {
@@ -101,14 +101,15 @@ fn measure(options: &Options, target: &Target, count: usize, span: Duration) -> 
         }
         swarm.turn(Duration::from_millis(50), |key, happening| match happening {
             Happening::Message(message) => {
-                match sent_at(message, options.bytes.max(STAMP)) {
+                let inner = message.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail)).unwrap_or(message);
+                match sent_at(inner, options.bytes.max(STAMP)) {
                     Some(sent) => echoes.times.record(start.elapsed().saturating_sub(sent)),
                     None => echoes.changed += 1,
                 }
                 back.push(key);
             }
             Happening::Closed(ending) => lost = lost.take().or_else(|| Some(format!("connection {key}: {ending}"))),
-            Happening::Opened => {}
+            Happening::Opened | Happening::Pong => {}
         })?;
         if let Some(lost) = lost {
             bail!("lost a connection: {lost}");

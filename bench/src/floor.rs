@@ -14,7 +14,7 @@ use crate::{
     crowd::{Arrival, gather},
     frame,
     load::{Load, Span},
-    rounds::{self, Rounds},
+    rounds::{self, Pace, Rounds},
     server::Server,
     target::{Target, TargetOptions},
 };
@@ -60,12 +60,12 @@ pub(crate) fn send_raw(options: &SenderOptions) -> Result<bool> {
     }
 }
 
-/// Measures the floor with `payload` in each frame and the same subscribers, window and client as the server had.
+/// Measures the floor with `payload` in each frame and the same subscribers, pace and client as the server had.
 pub(crate) fn measure(
     options: &TargetOptions,
     payload: &[u8],
     subscribers: usize,
-    window: u64,
+    pace: Pace,
     span: std::time::Duration,
 ) -> Result<(Rounds, Load)> {
     let arguments = ["raw-send".to_owned(), "--subscribers".to_owned(), subscribers.to_string()];
@@ -77,8 +77,8 @@ pub(crate) fn measure(
     swarm.pour(control, &u32::try_from(sent.len())?.to_be_bytes());
     swarm.pour(control, &sent);
     let crowd = gather(&mut swarm, subscribers, 128, Arrival::Opened, |_| None)?;
-    rounds::drive(&mut swarm, &crowd.keys, window, span / 8, |swarm, _| swarm.pour(control, b"."))?;
+    rounds::drive(&mut swarm, &crowd.keys, pace, span / 8, |swarm, _| swarm.pour(control, b"."))?;
     let begun = Span::begin(&target)?;
-    let rounds = rounds::drive(&mut swarm, &crowd.keys, window, span, |swarm, _| swarm.pour(control, b"."))?;
+    let rounds = rounds::drive(&mut swarm, &crowd.keys, pace, span, |swarm, _| swarm.pour(control, b"."))?;
     Ok((rounds, begun.end(&target)?))
 }

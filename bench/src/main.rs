@@ -1,10 +1,12 @@
-//! Load generator and measurements for Dormouse. Each command starts a server for itself (or takes one with `--url`),
-//! does one thing to it, and prints one table; a command that checks promises exits with 1 when one is broken.
+//! Load generator and measurements for Dormouse and its peers. Each command starts a server for itself (or takes one with
+//! `--url`), does one thing to it, and prints one table; a command that checks promises exits with 1 when one is broken.
+//! `compare` runs the others again and again, each in a process of its own, and puts servers side by side.
 //!
-//! From roof to ground: the measurements (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout`
-//! with `rounds` and `floor`, `echo`, `storm`, `chaos` with its own four) → `crowd`, `census`, `load`, `team` → `target`,
-//! `swarm`, `report` → `server`, `client`, `message`, `node`, `scrape` → `frame`, `process`, `kernel`, `histogram`, `dice`,
-//! `clock`.
+//! From roof to ground: `compare` → `contest` → `table`, `plot` → `results` → `figures`, `contestant`; the measurements
+//! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
+//! `chaos` with its own four) → `crowd`, `census`, `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and
+//! `raw_accept` → `peer`, `dialect` → `server`, `client`, `message`, `node`, `scrape` → `frame`, `process`, `kernel`,
+//! `histogram`, `dice`, `clock`.
 
 mod burst;
 mod census;
@@ -16,11 +18,16 @@ mod chaos_witness;
 mod client;
 mod clock;
 mod comeback;
+mod compare;
+mod contest;
+mod contestant;
 mod crowd;
 mod density;
+mod dialect;
 mod dice;
 mod echo;
 mod fanout;
+mod figures;
 mod floor;
 mod frame;
 mod histogram;
@@ -29,14 +36,19 @@ mod kernel;
 mod load;
 mod message;
 mod node;
+mod peer;
+mod plot;
 mod process;
+mod raw_accept;
 mod report;
+mod results;
 mod rounds;
 mod scrape;
 mod server;
 mod soak;
 mod storm;
 mod swarm;
+mod table;
 mod tally;
 mod target;
 mod team;
@@ -69,6 +81,11 @@ enum Measurement {
     Echo(echo::Options),
     /// Connect, handshake, identify, subscribe, as fast as it goes
     Storm(storm::Options),
+    /// Dormouse and its peers side by side: one measurement, or `all`
+    Compare(compare::Options),
+    /// The floor under `storm` and `density`: accepts, answers the handshake, holds the socket
+    #[command(hide = true)]
+    RawAccept,
     /// Kills in one half of a crowd, or of every shard, and what the others notice of them
     Chaos(chaos::Options),
     /// One client process of `chaos`
@@ -100,6 +117,8 @@ fn run(measurement: &Measurement) -> Result<bool> {
         Measurement::Fanout(options) => fanout::run(options),
         Measurement::Echo(options) => echo::run(options),
         Measurement::Storm(options) => storm::run(options),
+        Measurement::Compare(options) => compare::run(options),
+        Measurement::RawAccept => raw_accept::serve(),
         Measurement::Chaos(options) => chaos::run(options),
         Measurement::ChaosCrowd => chaos_crowd::serve(),
         Measurement::RawSend(options) => floor::send_raw(options),

@@ -43,6 +43,11 @@ pub(crate) fn op(message: &[u8]) -> Op {
         let end = rest.iter().position(|byte| *byte == b'"').unwrap_or(rest.len());
         return named(&rest[..end]);
     }
+    // A packet of Socket.IO is an array behind its kind.
+    if let Some(rest) = message.strip_prefix(br#"42[""#) {
+        let end = rest.iter().position(|byte| *byte == b'"').unwrap_or(rest.len());
+        return named(&rest[..end]);
+    }
     #[derive(Deserialize)]
     struct Tagged<'a> {
         op: &'a str,

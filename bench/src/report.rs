@@ -23,6 +23,7 @@ pub(crate) enum Unit {
     Micros,
     Seconds,
     Cores,
+    Percent,
     Ratio,
 }
 
@@ -147,7 +148,7 @@ impl Report {
     }
 }
 
-fn show(value: f64, unit: Unit) -> String {
+pub(crate) fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Count => grouped(value),
         Unit::Bytes => format!("{} B", grouped(value)),
@@ -155,6 +156,7 @@ fn show(value: f64, unit: Unit) -> String {
         Unit::Micros if value < 100.0 => format!("{value:.2} µs"),
         Unit::Micros => short(Duration::from_secs_f64(value.max(0.0) / 1e6)),
         Unit::Seconds => format!("{value:.2} s"),
+        Unit::Percent => format!("{value:.1} %"),
         Unit::Ratio => format!("{value:.3} ×"),
         Unit::Cores if value.abs() < 0.1 => format!("{value:.5} cores"),
         Unit::Cores => format!("{value:.2} cores"),
@@ -189,7 +191,7 @@ fn command() -> String {
     format!("dormouse-bench {}", words.join(" "))
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let gib = crate::process::kilobytes(&read("/proc/meminfo"), "MemTotal").unwrap_or_default() / 1024.0 / 1024.0;

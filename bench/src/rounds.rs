@@ -17,6 +17,16 @@ use crate::{
 /// No delivery for this long is a failure.
 const STALLED: Duration = Duration::from_secs(15);
 
+impl Pace {
+    /// How long to wait for deliveries before looking whether a publication is due.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Window(_) => Duration::from_millis(100),
+            Self::PerSecond(rate) => Duration::from_secs_f64((0.25 / rate).clamp(0.0002, 0.1)),
+        }
+    }
+}
+
 /// What the subscribers received.
 #[derive(Debug)]
 pub(crate) struct Rounds {
@@ -38,12 +48,20 @@ impl Rounds {
     }
 }
 
-/// Calls `publish` with 1, 2, 3 … for `span`, never more than `window` ahead of the slowest subscriber, then waits for
-/// the rest. The k-th event of a subscriber is the k-th publication: a gap ends the run.
+/// When the next publication is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// Never more than so many ahead of the slowest subscriber.
+    Window(u64),
+    /// So many a second, however long they take: a slow server does not slow the clock it is measured by.
+    PerSecond(f64),
+}
+
+/// Calls `publish` with 1, 2, 3 … for `span`, at `pace`, then waits for the rest. The k-th event of a subscriber is the k-th publication: a gap ends the run.
 pub(crate) fn drive(
     swarm: &mut Swarm,
     subscribers: &Range<Key>,
-    window: u64,
+    pace: Pace,
     span: Duration,
     mut publish: impl FnMut(&mut Swarm, u64),
 ) -> Result<Rounds> {
@@ -64,10 +82,16 @@ pub(crate) fn drive(
     let mut census = Census::default();
     let mut progress = start;
     loop {
-        let running = start.elapsed() < span;
-        while running && rounds.publications - done < window {
+        let elapsed = start.elapsed();
+        let running = elapsed < span;
+        let due = |published: u64| match pace {
+            Pace::Window(window) => (published - done < window).then(clock::now),
+            Pace::PerSecond(rate) => Some(start + Duration::from_secs_f64(published as f64 / rate))
+                .filter(|planned| *planned <= start + elapsed),
+        };
+        while let Some(planned) = due(rounds.publications).filter(|_| running) {
             rounds.publications += 1;
-            sent.push(clock::now());
+            sent.push(planned);
             missing.push(subscribers.len());
             publish(swarm, rounds.publications);
         }
@@ -78,7 +102,7 @@ pub(crate) fn drive(
         // Read anew for each connection, not for each event of it: they arrive together.
         let mut now = clock::now();
         let mut reading = None;
-        swarm.turn(Duration::from_millis(100), |key, happening| {
+        swarm.turn(pace.patience(), |key, happening| {
             let event = match &happening {
                 Happening::Message(message) if op(message) == Op::Event && subscribers.contains(&key) => *message,
                 _ => return census.hear(key, &happening),
@@ -102,7 +126,7 @@ pub(crate) fn drive(
             }
         })?;
         census.content()?;
-        if rounds.deliveries > before {
+        if rounds.deliveries > before || done == rounds.publications {
             progress = clock::now();
         } else if clock::now().duration_since(progress) > STALLED {
             bail!("stalled at {} deliveries of {} publications", rounds.deliveries, rounds.publications);

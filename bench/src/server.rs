@@ -1,22 +1,25 @@
-//! A server process that belongs to a run: started in an empty directory, its address read from its log, killed with
-//! SIGKILL at the end at the latest. Also starts the generator's own raw sender, which announces itself the same way.
+//! A server process that belongs to a run: started in an empty directory, its address read from its log (or told to it,
+//! for servers that do not log one), killed with SIGKILL and all its descendants at the end at the latest. Also starts the
+//! generator's own floors, which announce themselves the same way.
 
 use std::{
     collections::VecDeque,
     fs,
     io::{BufRead, BufReader, Read},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::{clock, process::family};
 
 /// A start that takes longer has failed.
 const START: Duration = Duration::from_secs(20);
@@ -47,6 +50,31 @@ impl Server {
 
     /// Any program that logs a line with `listening` and `addr=…` on stderr.
     pub(crate) fn start(bin: &Path, arguments: &[String]) -> Result<Self> {
+        let (mut server, address) = Self::spawn(bin, arguments)?;
+        match address.recv_timeout(START) {
+            Ok(address) => server.address = address,
+            Err(_) => bail!("the server did not say where it listens; its log:\n{}", server.last_words()),
+        }
+        Ok(server)
+    }
+
+    /// Any program that listens on the loopback port it is given; it is ready when it accepts.
+    pub(crate) fn on_a_free_port(bin: &Path) -> Result<Self> {
+        // Free a moment ago, and the system gives out others first.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let (mut server, _) = Self::spawn(bin, &[address.port().to_string()])?;
+        server.address = address;
+        let deadline = clock::now() + START;
+        while TcpStream::connect(address).is_err() {
+            if server.child.try_wait()?.is_some() || clock::now() > deadline {
+                bail!("{} does not listen; its log:\n{}", bin.display(), server.last_words());
+            }
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    fn spawn(bin: &Path, arguments: &[String]) -> Result<(Self, Receiver<SocketAddr>)> {
         let bin = bin.canonicalize().with_context(|| format!("no server at {}", bin.display()))?;
         let directory = empty_directory()?;
         let mut child = Command::new(&bin)
@@ -62,12 +90,7 @@ impl Server {
         let (found, address) = sync_channel(1);
         let kept = Arc::clone(&log);
         thread::spawn(move || follow(stderr, &kept, &found));
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), directory, log };
-        match address.recv_timeout(START) {
-            Ok(address) => server.address = address,
-            Err(_) => bail!("the server did not say where it listens; its log:\n{}", server.last_words()),
-        }
-        Ok(server)
+        Ok((Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), directory, log }, address))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -82,9 +105,16 @@ impl Server {
 
     /// SIGKILL, and wait until it is gone.
     pub(crate) fn kill(&mut self) {
-        // Both fail only when it is gone already, which is what is wanted.
+        let descendants: Vec<String> = family(self.pid()).iter().skip(1).map(u32::to_string).collect();
+        // The ancestor first: it would start others in their place. Fails only when it is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !descendants.is_empty() {
+            // The library has no way to signal a process that is not a child of ours; failing means that they are gone.
+            let script = r#"kill -KILL "$@""#;
+            let _ =
+                Command::new("/bin/sh").args(["-c", script, "kill"]).args(&descendants).stderr(Stdio::null()).status();
+        }
     }
 }
 

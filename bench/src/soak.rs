@@ -13,7 +13,7 @@ use crate::{
     message,
     node::{self, Node},
     report::{Report, Unit},
-    swarm::{Key, Swarm},
+    swarm::{Beat, Key, Swarm},
     tally::Tally,
     target::{Target, TargetOptions},
     witness::{Publication, Witness},
@@ -73,7 +73,7 @@ fn measure(options: &Options, target: &Target, report: &mut Report) -> Result<()
         Some(message::gateway(&host, &format!("u{index}"), Some("bench")))
     })?;
     let publisher = gather(&mut swarm, 1, 1, Arrival::Ready, |_| Some(message::gateway(&host, "publisher", None)))?;
-    swarm.repeat(message::HEARTBEAT, crowd.heartbeat);
+    swarm.repeat(Beat::Text(message::HEARTBEAT), crowd.heartbeat);
     let before = node::ask(target.address)?;
     let mut witness = Witness::new(count, crashing, publisher.keys.start);
     let begun = Span::begin(target)?;

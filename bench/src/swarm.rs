@@ -36,12 +36,23 @@ pub(crate) struct Swarm {
     outgoing: Vec<u8>,
     dice: Dice,
     repeat: Option<Repeat>,
+    answers: &'static [(&'static [u8], &'static [u8])],
+    /// Answers that are due, kept to reuse the memory.
+    due: Vec<(Key, &'static [u8])>,
 }
 
-/// A text said on every open connection once per interval, the connections spread evenly over it.
+/// What is said to show that a client is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Beat {
+    Text(&'static str),
+    /// A ping frame, which any server answers.
+    Ping,
+}
+
+/// Said on every open connection once per interval, the connections spread evenly over it.
 #[derive(Debug)]
 struct Repeat {
-    text: String,
+    beat: Beat,
     every: Duration,
     since: Instant,
     said: u64,
@@ -62,6 +73,8 @@ impl Swarm {
             outgoing: Vec::new(),
             dice,
             repeat: None,
+            answers: &[],
+            due: Vec::new(),
         })
     }
 
@@ -90,11 +103,20 @@ impl Swarm {
         self.slots.iter().flatten().filter(|connection| connection.is_open()).count()
     }
 
+    /// From now on a message that begins with the first of a pair is answered with the second, once it has been heard.
+    pub(crate) fn answer(&mut self, answers: &'static [(&'static [u8], &'static [u8])]) {
+        self.answers = answers;
+    }
+
     /// Says a text message. On a connection that is over it does nothing: its end was or will be heard.
     pub(crate) fn say(&mut self, key: Key, text: &[u8]) {
+        self.frame(key, frame::TEXT, text);
+    }
+
+    fn frame(&mut self, key: Key, opcode: u8, payload: &[u8]) {
         self.outgoing.clear();
         let mask = self.dice.roll() as u32 | 1;
-        frame::encode(&mut self.outgoing, frame::TEXT, text, mask);
+        frame::encode(&mut self.outgoing, opcode, payload, mask);
         if let Some(Some(connection)) = self.slots.get_mut(key) {
             // An error here is heard again, with its reason, by the reading side.
             let _ = connection.send(&self.outgoing);
@@ -115,12 +137,12 @@ impl Swarm {
         }
     }
 
-    /// From now on says `text` on every open connection once in `every`, as part of each turn.
-    pub(crate) fn repeat(&mut self, text: &str, every: Duration) {
-        self.repeat = Some(Repeat { text: text.to_owned(), every, since: clock::now(), said: 0, cursor: 0 });
+    /// From now on gives `beat` on every open connection once in `every`, as part of each turn.
+    pub(crate) fn repeat(&mut self, beat: Beat, every: Duration) {
+        self.repeat = Some(Repeat { beat, every, since: clock::now(), said: 0, cursor: 0 });
     }
 
-    /// How often the repeated text was said.
+    /// How often the beat was given.
     pub(crate) fn repeated(&self) -> u64 {
         self.repeat.as_ref().map_or(0, |repeat| repeat.said)
     }
@@ -132,10 +154,19 @@ impl Swarm {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
+        let (answers, due) = (self.answers, &mut self.due);
         for event in &self.events {
             let key = event.token().0;
             let Some(Some(connection)) = self.slots.get_mut(key) else { continue };
-            let mut heard = |happening: Happening<'_>| heard(key, happening);
+            let mut heard = |happening: Happening<'_>| {
+                if !answers.is_empty()
+                    && let Happening::Message(message) = &happening
+                    && let Some((_, answer)) = answers.iter().find(|(head, _)| message.starts_with(head))
+                {
+                    due.push((key, answer));
+                }
+                heard(key, happening);
+            };
             let mut alive = true;
             if event.is_writable() || event.is_error() {
                 alive = connection.writable(&mut heard);
@@ -148,6 +179,9 @@ impl Swarm {
                 self.slots[key] = None;
             }
         }
+        let mut due = std::mem::take(&mut self.due);
+        due.drain(..).for_each(|(key, answer)| self.say(key, answer));
+        self.due = due;
         Ok(())
     }
 
@@ -173,7 +207,10 @@ impl Swarm {
             let key = repeat.cursor % self.slots.len().max(1);
             repeat.cursor += 1;
             if self.slots.get(key).is_some_and(|slot| slot.as_ref().is_some_and(Connection::is_open)) {
-                self.say(key, repeat.text.as_bytes());
+                match repeat.beat {
+                    Beat::Text(text) => self.say(key, text.as_bytes()),
+                    Beat::Ping => self.frame(key, frame::PING, b""),
+                }
                 repeat.said += 1;
             }
         }
@@ -222,6 +259,7 @@ mod tests {
                 .turn(Duration::from_secs(5), |key, happening| {
                     lines.push(match happening {
                         Happening::Opened => format!("{key} opened"),
+                        Happening::Pong => format!("{key} pong"),
                         Happening::Message(message) => format!("{key} {}", String::from_utf8_lossy(message)),
                         Happening::Closed(ending) => format!("{key} {ending}"),
                     });
@@ -261,6 +299,20 @@ mod tests {
         drop(peer);
         assert_eq!(hear(&mut swarm, 1), ["0 close 4002 slow_consumer.."]);
         assert_eq!(swarm.open(), 0);
+    }
+
+    #[test]
+    fn what_is_to_be_answered_is_answered_and_nothing_else() {
+        let (mut swarm, mut peer) = pair();
+        swarm.answer(&[(b"2", b"3")]);
+        let mut bytes = ACCEPTED.to_vec();
+        frame::encode_as_server(&mut bytes, frame::TEXT, b"12");
+        frame::encode_as_server(&mut bytes, frame::TEXT, b"2");
+        peer.write_all(&bytes).unwrap();
+        assert_eq!(hear(&mut swarm, 3), ["0 opened", "0 12", "0 2"]);
+        let mut answer = [0; 7];
+        peer.read_exact(&mut answer).unwrap();
+        assert_eq!((answer[0], answer[1], answer[6] ^ answer[2]), (0x81, 0x81, b'3'));
     }
 
     #[test]

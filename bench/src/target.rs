@@ -1,5 +1,5 @@
-//! What is measured: a server started for the run (`--bin`) or one that runs already (`--url`), and the options that
-//! every measurement shares.
+//! What is measured: a server started for the run (`--bin`), a peer (`--peer`) or a server that runs already (`--url`), and
+//! the options that every measurement shares.
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
@@ -10,7 +10,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::{
+    dialect::Dialect,
     dice::Dice,
+    peer::Peer,
     process::{Cpu, Memory, memory},
     report::Report,
     server::Server,
@@ -32,6 +34,12 @@ pub(crate) struct TargetOptions {
     /// Measure a server that runs already, at this address or URL
     #[arg(long, conflicts_with = "sets")]
     url: Option<String>,
+    /// Measure another server instead: the name of a folder in --peers, or `raw`, which only accepts
+    #[arg(long, conflicts_with_all = ["sets", "url"])]
+    peer: Option<String>,
+    /// Where the other servers are
+    #[arg(long, default_value = "bench/peers")]
+    pub(crate) peers: PathBuf,
     /// Process id of the server at --url, for its memory and processor time
     #[arg(long, requires = "url")]
     pid: Option<u32>,
@@ -62,19 +70,47 @@ impl TargetOptions {
 
     /// Starts the server, or finds the running one.
     pub(crate) fn open(&self, measurement: &[String]) -> Result<Target> {
-        let sets = self.all_sets(measurement);
-        match &self.url {
-            Some(url) => Ok(Target { address: resolve(url)?, pid: self.pid, server: None, sets: Vec::new() }),
-            None => {
-                let server = Server::serve(&self.bin, "127.0.0.1:0", &sets)?;
-                Ok(Target { address: server.address, pid: Some(server.pid()), server: Some(server), sets })
-            }
+        if let Some(url) = &self.url {
+            let address = resolve(url)?;
+            return Ok(Target {
+                address,
+                pid: self.pid,
+                server: None,
+                dialect: Dialect::Dormouse,
+                note: String::new(),
+            });
         }
+        Ok(match self.peer.as_deref() {
+            None => {
+                let sets = self.all_sets(measurement);
+                let server = Server::serve(&self.bin, "127.0.0.1:0", &sets)?;
+                Target {
+                    note: format!("started for this run; --set {}", sets.join(" --set ")),
+                    ..Target::started(server)
+                }
+            }
+            Some("raw") => {
+                let server = Server::start(&std::env::current_exe()?, &["raw-accept".to_owned()])?;
+                Target { dialect: Dialect::Bare, note: "accepts and holds".to_owned(), ..Target::started(server) }
+            }
+            Some(name) => {
+                let peer = Peer::open(&self.peers.join(name))?;
+                let note = format!("{}: {}; has not: {}", peer.version()?, peer.about.settings, peer.about.lacks);
+                Target { dialect: peer.about.dialect, note, ..Target::started(peer.serve()?) }
+            }
+        })
     }
 
-    /// Client connections to `address`.
+    /// Client connections to `address`, for what has no protocol.
     pub(crate) fn swarm(&self, address: SocketAddr) -> Result<Swarm> {
         Ok(Swarm::new(address, self.sources, Dice::new(self.seed))?)
+    }
+
+    /// Client connections to a target, which keep its protocol's rules by themselves.
+    pub(crate) fn clients(&self, target: &Target) -> Result<Swarm> {
+        let mut swarm = self.swarm(target.address)?;
+        swarm.answer(target.dialect.answers());
+        Ok(swarm)
     }
 }
 
@@ -84,13 +120,16 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pid: Option<u32>,
     pub(crate) server: Option<Server>,
-    sets: Vec<String>,
+    pub(crate) dialect: Dialect,
+    /// What it is and how it runs.
+    note: String,
 }
 
 impl Target {
     /// A server that was started with settings of its own.
     pub(crate) fn started(server: Server) -> Self {
-        Self { address: server.address, pid: Some(server.pid()), server: Some(server), sets: Vec::new() }
+        let (address, pid) = (server.address, Some(server.pid()));
+        Self { address, pid, server: Some(server), dialect: Dialect::Dormouse, note: "started for this run".to_owned() }
     }
 
     /// Puts a restarted server, started with the same settings, in the place of the one before.
@@ -125,7 +164,7 @@ impl Target {
     /// Says what the server ran with.
     pub(crate) fn describe(&self, report: &mut Report) {
         match &self.server {
-            Some(_) => report.context("server", format!("started for this run; --set {}", self.sets.join(" --set "))),
+            Some(_) => report.context("server", &*self.note),
             None => report.context("server", format!("found at {}; its configuration is not known here", self.address)),
         }
     }

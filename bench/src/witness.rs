@@ -81,7 +81,7 @@ impl Witness {
 
     pub(crate) fn hear(&mut self, key: Key, happening: &Happening<'_>) {
         match happening {
-            Happening::Opened => {}
+            Happening::Opened | Happening::Pong => {}
             Happening::Closed(ending) => {
                 if self.crashes.get(key).is_some_and(|crashes| !crashes) {
                     self.closed_bystanders += 1;

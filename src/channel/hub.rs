@@ -210,6 +210,7 @@ impl ChannelHub {
             return;
         };
         if !awaited {
+            self.under_way.owed = None;
             return self.arrive_late(channel, to, tag, &catch_up, subscriber, post);
         }
         let seat = self.seats.entry(Arc::clone(&channel)).or_insert_with(|| Seat::new(catch_up.epoch, catch_up.head));

@@ -82,7 +82,8 @@ impl Server {
                 None => "the server wants a key: give one of its api.keys with --api-key or DORMOUSE_API_KEY",
             })),
             (403, _) => Err(Failure::new(format!(
-                "the server does not let this command in ({}): set api.keys there, and give one with --api-key or DORMOUSE_API_KEY",
+                "the server does not let this command in ({}): set api.keys there, and give one that has the scope with --api-key or \
+                 DORMOUSE_API_KEY",
                 message.unwrap_or_else(|| "HTTP 403".to_owned())
             ))),
             (400..=599, Some(_)) if message.is_some() => {

@@ -3,7 +3,12 @@
 use std::{fmt::Write as _, time::Duration};
 
 use super::{Answer, Failure, settings, table::Table};
-use crate::config::{self, AuthMode, Config, Loaded, LogFormat, Namespace};
+use crate::{
+    clock::unix_ms,
+    config::{self, ApiKey, AuthMode, Config, Engine, Loaded, LogFormat, Namespace, Scope, Who},
+    store::{self, OpenError, Repair},
+    token::Keys,
+};
 
 /// Check a configuration without starting anything
 ///
@@ -16,14 +21,45 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     settings: settings::Settings,
+    /// Make a damaged store usable again: what is whole is kept, the rest is put aside. The server must be stopped
+    #[arg(long)]
+    repair: bool,
 }
 
 pub(super) fn run(args: Args) -> Result<Answer, Failure> {
     let sources = args.settings.sources(None);
     let name = sources.file.as_ref().map_or("the configuration".to_owned(), |file| file.display().to_string());
     let loaded = config::load(&sources)?;
-    let result = format!("{name} is good\n\n{}{}", changes(&loaded), summary(&loaded.config));
+    let store = kept(&loaded.config.store, args.repair)?;
+    let result = format!("{name} is good\n\n{}{}", changes(&loaded), summary(&loaded.config, &store));
     Ok(Answer { result, note: advice(&loaded.config), ..Answer::default() })
+}
+
+/// Where things are kept, and what is there already.
+fn kept(settings: &config::Store, repair: bool) -> Result<String, Failure> {
+    let path = settings.path.display();
+    if settings.engine == Engine::Memory {
+        return Ok("memory, nothing survives a restart".to_owned());
+    }
+    if !settings.path.exists() {
+        return Ok(format!("embedded, in {path}"));
+    }
+    let found = if repair { store::repair } else { store::verify }(&settings.path, unix_ms());
+    let Repair { channels, events, dropped, aside } = match found {
+        Ok(found) => found,
+        // A server at work is no mistake, unless something is to be done to its files.
+        Err(OpenError::Locked(_)) if !repair => return Ok(format!("embedded, in {path}, in use")),
+        Err(error) => return Err(Failure::new(error.to_string())),
+    };
+    let holds = format!("embedded, in {path}: {}, {}", counted(channels, "channel"), counted(events as usize, "event"));
+    Ok(match aside {
+        None => holds,
+        Some(aside) => format!(
+            "{holds}; {} were not readable, the old files are in {}",
+            counted(dropped as usize, "byte"),
+            aside.display()
+        ),
+    })
 }
 
 /// Who changed what. Of several for one key only the last is in force.
@@ -37,16 +73,27 @@ fn changes(loaded: &Loaded) -> String {
     if table.is_empty() { String::new() } else { format!("Changed:\n{table}\n\n") }
 }
 
-fn summary(config: &Config) -> String {
-    let Config { listen, shards, limits, store, auth, api, telemetry, .. } = config;
+fn summary(config: &Config, store: &str) -> String {
+    let Config { listen, shards, limits, auth, api, telemetry, .. } = config;
     let auth_line = match auth.mode {
         AuthMode::Open => "open: the token is the user name".to_owned(),
-        AuthMode::Jwt => format!("jwt, signed with {}", counted(auth.keys.len(), "key")),
+        // The configuration is good, so its keys can be read; a file that vanished since is told by `serve`.
+        AuthMode::Jwt => match Keys::load(&auth.keys, &auth.key_files) {
+            Ok(keys) => format!("jwt, signed with {} ({})", counted(keys.len(), "key"), keys.algorithms().join(", ")),
+            Err(error) => format!("jwt, but {error}"),
+        },
     };
     let api_line = match (api.keys.len(), auth.mode) {
         (0, AuthMode::Open) => "no key, for loopback only".to_owned(),
         (0, AuthMode::Jwt) => "closed: there are no api.keys".to_owned(),
-        (keys, _) => format!("opened by {}", counted(keys, "key")),
+        (keys, _) => {
+            let scopes = |key: &ApiKey| match key.scopes() {
+                scopes if scopes.len() == Scope::ALL.len() => "everything".to_owned(),
+                scopes => scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" and "),
+            };
+            let each = api.keys.iter().map(scopes).collect::<Vec<_>>().join("; ");
+            format!("opened by {}: {each}", counted(keys, "key"))
+        }
     };
     let shards_line = if shards.count == 0 { "one per core".to_owned() } else { shards.count.to_string() };
     let format = match telemetry.format {
@@ -78,7 +125,7 @@ fn summary(config: &Config) -> String {
             time(listen.drain)
         ),
     );
-    row("store", format!("embedded, in {}", store.path.display()));
+    row("store", store.to_owned());
     for (name, namespace) in config.channels.iter() {
         row(&format!("{name}:"), describe(namespace));
     }
@@ -97,6 +144,15 @@ fn describe(namespace: &Namespace) -> String {
         0 => write!(text, ", no history"),
         events => write!(text, ", {} for {}", counted(events, "event"), time(namespace.history_age)),
     };
+    for (who, action) in [(namespace.subscribe, "subscribe"), (namespace.publish, "publish"), (namespace.join, "join")]
+    {
+        let _ = match who {
+            Who::Anyone => Ok(()),
+            Who::Subscriber => write!(text, ", subscribers {action}"),
+            Who::Claim => write!(text, ", a claim to {action}"),
+            Who::Nobody => write!(text, ", nobody may {action}"),
+        };
+    }
     text
 }
 
@@ -108,8 +164,22 @@ fn advice(config: &Config) -> Option<String> {
     if config.auth.mode == AuthMode::Jwt && config.auth.keys.iter().any(|key| key.len() < HS256_KEY_BYTES) {
         advice.push("advice: a key in auth.keys is shorter than 32 bytes, which is easy to guess from a token");
     }
-    if config.auth.mode == AuthMode::Open && !config.auth.keys.is_empty() {
-        advice.push("advice: auth.keys have no effect while auth.mode is \"open\": set it to \"jwt\"");
+    let auth = &config.auth;
+    if auth.mode == AuthMode::Open && !(auth.keys.is_empty() && auth.key_files.is_empty()) {
+        advice.push("advice: keys in [auth] have no effect while auth.mode is \"open\": set it to \"jwt\"");
+    }
+    if auth.mode == AuthMode::Jwt && !auth.key_files.is_empty() && auth.audience.is_empty() {
+        advice.push("advice: whoever shares the keys in auth.key_files can mint tokens for other services that are good here: set auth.audience");
+    }
+    let claims = |namespace: &Namespace| [namespace.subscribe, namespace.publish, namespace.join].contains(&Who::Claim);
+    let all = || config.channels.iter().map(|(_, namespace)| namespace).chain([config.channels.defaults()]);
+    if auth.mode == AuthMode::Open && all().any(claims) {
+        advice.push("advice: \"claim\" in [channels] lets nobody in while auth.mode is \"open\": there are no tokens with claims");
+    }
+    if config.listen.origins.iter().any(|origin| origin == "*") && auth.mode == AuthMode::Open {
+        advice.push(
+            "advice: listen.origins = [\"*\"] with open auth lets every page that somebody here visits in, as anybody",
+        );
     }
     if config.chaos.enabled && !config.listen.addr.ip().to_canonical().is_loopback() {
         advice.push("advice: chaos.enabled lets every client crash its actor, on an address that others reach");

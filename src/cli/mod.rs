@@ -11,6 +11,7 @@ mod check;
 mod connections;
 mod inspect;
 mod kill;
+mod names;
 mod publish;
 mod replay;
 mod serve;
@@ -58,6 +59,8 @@ enum Command {
     Kill(kill::Args),
     Chaos(chaos::Args),
     Replay(replay::Args),
+    #[command(hide = true)]
+    Names(names::Args),
 }
 
 /// Runs the command that the arguments name (the first is the program itself), and says how it went.
@@ -80,6 +83,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Kill(args) => kill::run(&args),
         Command::Chaos(args) => chaos::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Names(args) => names::run(&args),
     };
     match outcome.and_then(|answer| answer.print().map(|()| answer.code).map_err(Failure::from)) {
         Ok(code) => ExitCode::from(code),

@@ -2,6 +2,7 @@
 //! to the environment what it lacks (secrets, most often). Called by `load`, which blames the last setting involved.
 
 use super::{AuthMode, Config};
+use crate::token::Keys;
 
 /// Two or more keys that contradict each other.
 pub(super) struct Conflict {
@@ -36,20 +37,30 @@ pub(super) fn find(config: &Config) -> Vec<Conflict> {
             ),
         );
     }
-    if config.auth.mode == AuthMode::Jwt && config.auth.keys.is_empty() {
+    let auth = &config.auth;
+    if auth.mode == AuthMode::Jwt && auth.keys.is_empty() && auth.key_files.is_empty() {
         conflict(
-            &[("auth", "mode"), ("auth", "keys")],
-            "auth.mode = \"jwt\" needs a secret to verify tokens with: set auth.keys = [\"…\"], or DORMOUSE__AUTH__KEYS in the \
-             environment"
+            &[("auth", "mode"), ("auth", "keys"), ("auth", "key_files")],
+            "auth.mode = \"jwt\" needs keys to verify tokens with: a secret in auth.keys = [\"…\"] (or DORMOUSE__AUTH__KEYS in \
+             the environment), or files in auth.key_files = [\"…\"]"
                 .to_owned(),
         );
+    }
+    if auth.mode == AuthMode::Jwt
+        && let Err(error) = Keys::load(&auth.keys, &auth.key_files)
+    {
+        let keys: &[_] = if error.place == "auth.keys" { &[("auth", "keys")] } else { &[("auth", "key_files")] };
+        conflict(keys, error.to_string());
+    }
+    for problem in config.api.keys.iter().filter_map(|key| key.read().err()) {
+        conflict(&[("api", "keys")], format!("api.keys: {problem}"));
     }
     if config.auth.mode == AuthMode::Open && !config.listen.addr.ip().to_canonical().is_loopback() {
         conflict(
             &[("auth", "mode"), ("listen", "addr")],
             format!(
-                "open auth on {} would let everybody who reaches it be any user: set auth.mode = \"jwt\" with auth.keys, or \
-                 listen on 127.0.0.1:{}",
+                "open auth on {} would let everybody who reaches it be any user: set auth.mode = \"jwt\" with auth.keys or \
+                 auth.key_files, or listen on 127.0.0.1:{}",
                 config.listen.addr,
                 config.listen.addr.port()
             ),

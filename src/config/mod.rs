@@ -5,6 +5,7 @@
 //! it, and what would be right. Must never start anything, read a clock or log. Called by the command line, which hands the
 //! finished [`Config`] to the node; below that, parts are handed the section they need.
 
+mod api_key;
 mod conflicts;
 mod duration;
 mod file;
@@ -18,9 +19,10 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use api_key::{ApiKey, Scope};
 pub use key::{Key, Origin, Setting};
 pub use load::{LoadError, Loaded, Problem, Sources, load};
-pub use namespaces::{Namespace, Namespaces};
+pub use namespaces::{Namespace, Namespaces, Who};
 pub use sections::{
     Api, Auth, AuthMode, Chaos, Echo, Engine, Heartbeat, Limits, Listen, LogFormat, OnStall, Presence, Session, Shards,
     Store, Supervision, Telemetry,

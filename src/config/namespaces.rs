@@ -1,8 +1,8 @@
 //! What each namespace of channels keeps and tells, resolved once so that asking is a lookup.
 //!
 //! A namespace is what stands before the first `:` of a channel name. Its settings are, key by key: the file's
-//! `[channels."NAME"]`, else the built-in's (`chat`, `dm`, `live`), else `[channels.defaults]`. Who may enter a channel is not
-//! decided here. Asked by channel homes and by whoever subscribes or publishes.
+//! `[channels."NAME"]`, else the built-in's (`chat`, `dm`, `live`), else `[channels.defaults]`. Who may enter a channel is said
+//! here and decided by the connection. Asked by channel homes and by whoever subscribes or publishes.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,6 +12,22 @@ use super::duration;
 
 /// The table that every namespace without one of its own uses. So a namespace cannot be called that.
 const DEFAULTS: &str = "defaults";
+
+/// Who may do something in the channels of a namespace. What a token says about channels holds beside it: who is allowed
+/// here may be refused there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Who {
+    /// Every user.
+    #[default]
+    Anyone,
+    /// Who is subscribed to the channel; only for publishing.
+    Subscriber,
+    /// Whose token names the channel.
+    Claim,
+    /// No client; the HTTP API alone.
+    Nobody,
+}
 
 /// The settings of one namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +45,15 @@ pub struct Namespace {
     pub receipts: bool,
     /// Most missed events replayed to one subscriber; the rest is told as a `gap`.
     pub catch_up_limit: usize,
+    /// Who may subscribe, look at the history and at who is there.
+    #[serde(default)]
+    pub subscribe: Who,
+    /// Who may publish and signal.
+    #[serde(default)]
+    pub publish: Who,
+    /// Who may become a member.
+    #[serde(default)]
+    pub join: Who,
 }
 
 impl Default for Namespace {
@@ -40,6 +65,9 @@ impl Default for Namespace {
             presence: false,
             receipts: false,
             catch_up_limit: 500,
+            subscribe: Who::Anyone,
+            publish: Who::Anyone,
+            join: Who::Anyone,
         }
     }
 }
@@ -55,6 +83,9 @@ struct NamespaceTable {
     presence: Option<bool>,
     receipts: Option<bool>,
     catch_up_limit: Option<usize>,
+    subscribe: Option<Who>,
+    publish: Option<Who>,
+    join: Option<Who>,
 }
 
 impl NamespaceTable {
@@ -66,6 +97,9 @@ impl NamespaceTable {
             presence: self.presence.unwrap_or(below.presence),
             receipts: self.receipts.unwrap_or(below.receipts),
             catch_up_limit: self.catch_up_limit.unwrap_or(below.catch_up_limit),
+            subscribe: self.subscribe.unwrap_or(below.subscribe),
+            publish: self.publish.unwrap_or(below.publish),
+            join: self.join.unwrap_or(below.join),
         }
     }
 }
@@ -78,7 +112,7 @@ fn built_in() -> [(&'static str, NamespaceTable); 3] {
         history_age: Some(Duration::from_secs(7 * 24 * 60 * 60)),
         presence: Some(true),
         receipts: Some(true),
-        catch_up_limit: None,
+        ..NamespaceTable::default()
     };
     let stream = NamespaceTable {
         durable: Some(false),
@@ -115,6 +149,12 @@ impl Namespaces {
     /// Every namespace that has settings of its own, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Namespace)> {
         self.named.iter().map(|(name, namespace)| (name.as_str(), namespace))
+    }
+
+    /// The settings of every name without a table of its own.
+    #[must_use]
+    pub fn defaults(&self) -> &Namespace {
+        &self.defaults
     }
 }
 

@@ -7,7 +7,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
-use super::key::Key;
+use super::{api_key::Scope, key::Key};
 
 /// What the value of a key may be. `Display` completes the sentence "… is not".
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,16 @@ pub(super) enum Rule {
     Choice(&'static [&'static str]),
     Directory,
     LogFilter,
+    /// Any text.
+    Text,
+    /// A list of paths.
+    Files,
+    /// A list of origins, as browsers send them.
+    Origins,
     /// A list of secrets; what was written is never shown.
     Secrets,
+    /// A list of keys with their scopes; never shown either.
+    ApiKeys,
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -54,6 +62,7 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
             ("backlog", count(1, 65_535)),
             ("drain", duration(Duration::ZERO, HOUR)),
             ("drain_pace", count(1, 10_000_000)),
+            ("origins", Rule::Origins),
         ],
     ),
     ("shards", &[("count", count(0, 1024)), ("budget", count(1, 65_536))]),
@@ -95,18 +104,30 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
             ("presence", Rule::Flag),
             ("receipts", Rule::Flag),
             ("catch_up_limit", count(1, 1_000_000)),
+            ("subscribe", Rule::Choice(&["anyone", "claim", "nobody"])),
+            ("publish", Rule::Choice(&["anyone", "subscriber", "claim", "nobody"])),
+            ("join", Rule::Choice(&["anyone", "claim", "nobody"])),
         ],
     ),
     (
         "store",
         &[
-            ("engine", Rule::Choice(&["embedded"])),
+            ("engine", Rule::Choice(&["embedded", "memory"])),
             ("path", Rule::Directory),
             ("commit", duration(Duration::ZERO, SECOND)),
         ],
     ),
-    ("auth", &[("mode", Rule::Choice(&["open", "jwt"])), ("keys", Rule::Secrets)]),
-    ("api", &[("keys", Rule::Secrets)]),
+    (
+        "auth",
+        &[
+            ("mode", Rule::Choice(&["open", "jwt"])),
+            ("keys", Rule::Secrets),
+            ("key_files", Rule::Files),
+            ("issuer", Rule::Text),
+            ("audience", Rule::Text),
+        ],
+    ),
+    ("api", &[("keys", Rule::ApiKeys)]),
     ("chaos", &[("enabled", Rule::Flag)]),
     ("echo", &[("enabled", Rule::Flag)]),
     ("telemetry", &[("log", Rule::LogFilter), ("format", Rule::Choice(&["text", "json"]))]),
@@ -128,9 +149,10 @@ impl Rule {
             Self::LogFilter => {
                 value.as_str().is_some_and(|text| !text.trim().is_empty() && EnvFilter::builder().parse(text).is_ok())
             }
-            Self::Secrets => value.as_array().is_some_and(|list| {
-                list.iter().all(|secret| secret.as_str().is_some_and(|text| !text.trim().is_empty()))
-            }),
+            Self::Text => value.is_str(),
+            Self::Secrets | Self::Files => all(value, is_text),
+            Self::Origins => all(value, |origin| origin.as_str().is_some_and(is_origin)),
+            Self::ApiKeys => all(value, |key| is_text(key) || is_api_key(key)),
         }
     }
 
@@ -140,9 +162,10 @@ impl Rule {
         let toml = toml_value(text);
         match (self, toml) {
             (Self::Flag | Self::Count { .. }, Some(value)) => value,
-            (Self::Secrets, Some(list @ Value::Array(_))) => list,
-            (Self::Secrets, Some(one @ Value::String(_))) => Value::Array(vec![one]),
-            (Self::Secrets, _) => Value::Array(vec![Value::String(text.to_owned())]),
+            (rule, Some(list @ Value::Array(_))) if rule.is_list() => list,
+            (rule, Some(one @ Value::String(_))) if rule.is_list() => Value::Array(vec![one]),
+            (Self::ApiKeys, Some(one @ Value::Table(_))) => Value::Array(vec![one]),
+            (rule, _) if rule.is_list() => Value::Array(vec![Value::String(text.to_owned())]),
             (_, Some(quoted @ Value::String(_))) => quoted,
             _ => Value::String(text.to_owned()),
         }
@@ -151,10 +174,46 @@ impl Rule {
     /// What was written, as far as it may be shown.
     pub(super) fn show(self, written: &str) -> &str {
         match self {
-            Self::Secrets => "(not shown)",
+            Self::Secrets | Self::ApiKeys => "(not shown)",
             _ => written,
         }
     }
+
+    fn is_list(self) -> bool {
+        matches!(self, Self::Secrets | Self::Files | Self::Origins | Self::ApiKeys)
+    }
+}
+
+fn all(list: &Value, allowed: impl Fn(&Value) -> bool) -> bool {
+    list.as_array().is_some_and(|list| list.iter().all(allowed))
+}
+
+fn is_text(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.trim().is_empty())
+}
+
+/// Scheme, host and perhaps a port, as RFC 6454 §6.2 writes them; `null` is what browsers send for files and sandboxes.
+fn is_origin(text: &str) -> bool {
+    let host = |rest: &str| {
+        let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]*".contains(&byte);
+        !rest.is_empty() && rest.bytes().all(letter)
+    };
+    match text.split_once("://") {
+        Some((scheme, rest)) => matches!(scheme, "http" | "https") && host(rest),
+        None => matches!(text, "*" | "null"),
+    }
+}
+
+/// A table with `key` or `file`, and perhaps `scopes`.
+fn is_api_key(value: &Value) -> bool {
+    let Some(table) = value.as_table() else { return false };
+    let known = |scope: &Value| scope.as_str().is_some_and(|name| Scope::ALL.iter().any(|scope| scope.name() == name));
+    table.contains_key("key") != table.contains_key("file")
+        && table.iter().all(|(name, value)| match name.as_str() {
+            "key" | "file" => is_text(value),
+            "scopes" => all(value, known) && value.as_array().is_some_and(|list| !list.is_empty()),
+            _ => false,
+        })
 }
 
 fn toml_value(text: &str) -> Option<Value> {
@@ -184,7 +243,16 @@ impl fmt::Display for Rule {
             },
             Self::Directory => f.write_str("the path of a directory"),
             Self::LogFilter => f.write_str("a log filter such as \"info,dormouse::shard=debug\""),
+            Self::Text => f.write_str("a text"),
             Self::Secrets => f.write_str("a list of non-empty strings"),
+            Self::Files => f.write_str("a list of paths of files"),
+            Self::Origins => f.write_str(
+                "a list of origins such as \"https://example.com\", \"https://*.example.com\" or \"*\", in lower case and without a path",
+            ),
+            Self::ApiKeys => f.write_str(
+                "a list of keys, each a non-empty string or a table such as {file = \"/run/secrets/backend\", scopes = \
+                 [\"publish\", \"read\"]} with `key` or `file`, and scopes among publish, read, admin and chaos",
+            ),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::duration;
+use super::{api_key::ApiKey, duration};
 
 /// `[listen]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Listen {
     pub drain: Duration,
     /// How many clients a second are asked to leave while draining, or more, so that half of `drain` is enough for all.
     pub drain_pace: u32,
+    /// Pages that may connect besides those of this server, by origin: `https://example.com`, `https://*.example.com`, `*`.
+    pub origins: Vec<String>,
 }
 
 impl Default for Listen {
@@ -35,6 +37,7 @@ impl Default for Listen {
             backlog: 4096,
             drain: Duration::from_secs(10),
             drain_pace: 5_000,
+            origins: Vec::new(),
         }
     }
 }
@@ -218,6 +221,8 @@ impl Default for Store {
 pub enum Engine {
     /// A log in the server's own process.
     Embedded,
+    /// Nothing beyond the process.
+    Memory,
 }
 
 /// `[auth]`
@@ -228,6 +233,12 @@ pub struct Auth {
     pub mode: AuthMode,
     /// HS256 secrets. Any of them verifies, the first one signs: rotate by putting the new one first.
     pub keys: Vec<String>,
+    /// Files with keys to verify with: public ones in PEM, or a JWKS. Read again at a reload.
+    pub key_files: Vec<PathBuf>,
+    /// What `iss` of a token must be; empty: anything.
+    pub issuer: String,
+    /// What `aud` of a token must hold; empty: anything.
+    pub audience: String,
 }
 
 /// `auth.mode`
@@ -237,30 +248,29 @@ pub enum AuthMode {
     /// The token is the user name. For trying things out, hence only on loopback.
     #[default]
     Open,
-    /// The token is a JWT signed with one of [`Auth::keys`].
+    /// The token is a JWT signed with one of [`Auth::keys`], or of the keys in [`Auth::key_files`].
     Jwt,
 }
 
 /// Secrets stay out of logs and panics: only their number shows.
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Auth").field("mode", &self.mode).field("keys", &self.keys.len()).finish()
+        f.debug_struct("Auth")
+            .field("mode", &self.mode)
+            .field("keys", &self.keys.len())
+            .field("key_files", &self.key_files)
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .finish()
     }
 }
 
 /// `[api]`
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
-    /// Bearer keys of the HTTP API, any of which opens it.
-    pub keys: Vec<String>,
-}
-
-/// Secrets stay out of logs and panics: only their number shows.
-impl fmt::Debug for Api {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Api").field("keys", &self.keys.len()).finish()
-    }
+    /// Bearer keys of the HTTP API and what each may do.
+    pub keys: Vec<ApiKey>,
 }
 
 /// `[chaos]`

@@ -33,7 +33,7 @@ pub struct ConnectionActor {
 }
 
 /// What the handshake learned.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Opening {
     /// The encoding agreed on; `None`: only unknown sub-protocols were offered.
     pub encoding: Option<Encoding>,
@@ -44,7 +44,7 @@ pub struct Opening {
 }
 
 /// What a client that resumes brings to the record it resumes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Ticket {
     #[serde(with = "secret")]
     pub(crate) secret: SessionSecret,

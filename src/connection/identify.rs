@@ -22,7 +22,7 @@ use crate::{
         request::{Cursor, Identify, RequestId, Status},
     },
     shard::Turn,
-    token::Claims,
+    token::{Action, Claims},
 };
 
 type ConnectionTurn = Turn<ConnectionActor>;
@@ -162,9 +162,9 @@ fn begin(record: &mut Record, claims: &Claims, wishes: &Wishes, turn: &mut Conne
 fn set_claims(record: &mut Record, claims: &Claims) {
     // The field is 32 bits wide; a token that outlives the year 2106 does not expire.
     record.expires = claims.expires.map_or(0, |expires| u32::try_from(expires).map_or(0, |expires| expires.max(1)));
-    let patterns = claims.channels.as_ref().map(|patterns| patterns.as_slice().into());
+    let grants = claims.grants.as_ref().map(|grants| grants.as_slice().into());
     if let Some(identity) = record.identity_mut() {
-        identity.rare_mut().patterns = patterns;
+        identity.rare_mut().grants = grants;
         identity.tidy();
     }
 }
@@ -172,7 +172,8 @@ fn set_claims(record: &mut Record, claims: &Claims) {
 /// Ends subscriptions that the token of now no longer opens.
 fn close_forbidden(record: &mut Record, turn: &mut ConnectionTurn) {
     for channel in record.channels() {
-        let Err(fault) = access::check(record, &channel.name) else { continue };
+        let rules = &turn.settings().rules;
+        let Err(fault) = access::check(record, rules, Action::Subscribe, &channel.name) else { continue };
         let Some(identity) = record.identity_mut() else { return };
         identity.subscriptions.retain(|own| own.channel != channel);
         let user = identity.user.clone();
@@ -203,7 +204,7 @@ fn subscriptions(
     for name in names {
         let allowed = ChannelName::new(name)
             .map_err(|error| Fault::new(ErrorCode::BadRequest, error.to_string()))
-            .and_then(|_| access::check(record, name))
+            .and_then(|_| access::check(record, &turn.settings().rules, Action::Subscribe, name))
             .and_then(|()| {
                 let room = identity.subscriptions.len() + asks.len() < most;
                 room.then_some(()).ok_or_else(|| too_many(most))

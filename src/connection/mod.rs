@@ -16,6 +16,7 @@ mod request;
 mod restart;
 mod secret;
 mod settings;
+mod shown;
 #[cfg(test)]
 mod tests;
 

@@ -15,6 +15,7 @@ use crate::{
     id::SessionSecret,
     protocol::{encoding::Encoding, frame::SubscriptionState, request::Status},
     shard::Description,
+    token::Grant,
 };
 
 /// How far a connection has come.
@@ -62,7 +63,7 @@ pub struct Record {
 }
 
 /// What an identified connection has.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) user: CompactString,
     #[serde(with = "secret")]
@@ -73,13 +74,13 @@ pub(crate) struct Identity {
 }
 
 /// What an identified connection has for a moment, or only under some tokens.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Rare {
     /// The secret before; good until the client shows that it got the new one.
     #[serde(with = "secret::option")]
     pub(crate) previous: Option<SessionSecret>,
-    /// Channel patterns of the token; `None`: all channels.
-    pub(crate) patterns: Option<Rc<[String]>>,
+    /// What the token opens; `None`: all channels.
+    pub(crate) grants: Option<Rc<[Grant]>>,
     /// A `ready` under way.
     pub(crate) welcome: Option<Welcome>,
 }
@@ -90,9 +91,9 @@ impl Identity {
         self.rare.get_or_insert_default()
     }
 
-    /// Channel patterns of the token.
-    pub(crate) fn patterns(&self) -> Option<&[String]> {
-        self.rare.as_ref()?.patterns.as_deref()
+    /// What the token opens; `None`: all channels.
+    pub(crate) fn grants(&self) -> Option<&[Grant]> {
+        self.rare.as_ref()?.grants.as_deref()
     }
 
     /// The session secret before this one.
@@ -102,7 +103,7 @@ impl Identity {
 
     /// Frees the rare part when nothing is in it.
     pub(crate) fn tidy(&mut self) {
-        self.rare.take_if(|rare| rare.previous.is_none() && rare.patterns.is_none() && rare.welcome.is_none());
+        self.rare.take_if(|rare| rare.previous.is_none() && rare.grants.is_none() && rare.welcome.is_none());
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
         request::{Chaos, ChaosFault, Publish, Request, RequestId, Signal, Status, Subscribe},
     },
     shard::{self, Turn},
+    token::Action,
 };
 
 type ConnectionTurn = Turn<ConnectionActor>;
@@ -36,7 +37,8 @@ pub(crate) fn serve(record: &mut Record, id: Option<RequestId>, request: Request
         Request::Publish(publish) => self::publish(record, id, &publish, turn),
         Request::Signal(signal) => self::signal(record, id, &signal, turn),
         Request::Presence(on) => take_share(record, TENTH, turn)
-            .and_then(|()| of_home(record, id, on.channel.as_str(), HomeRequest::Roster, turn)),
+            .and_then(|()| may(record, Action::Subscribe, on.channel.as_str(), turn))
+            .map(|()| ask_home(record, id, on.channel.as_str(), HomeRequest::Roster, turn)),
         Request::Status(set) => status(record, id, set.status, turn),
         Request::Whoami => whoami(record, id, turn),
         Request::Chaos(chaos) => self::chaos(record, id, &chaos, turn),
@@ -61,16 +63,13 @@ fn identity(record: &Record) -> Result<&Identity, Fault> {
     record.identity.as_deref().ok_or_else(|| Fault::new(ErrorCode::NotIdentified, "identify first"))
 }
 
-fn of_home(
-    record: &Record,
-    id: Option<RequestId>,
-    channel: &str,
-    request: HomeRequest,
-    turn: &mut ConnectionTurn,
-) -> Served {
-    access::check(record, channel)?;
+/// Whether the user may; asked before anything of a channel's home is.
+fn may(record: &Record, action: Action, channel: &str, turn: &ConnectionTurn) -> Served {
+    access::check(record, &turn.settings().rules, action, channel)
+}
+
+fn ask_home(record: &Record, id: Option<RequestId>, channel: &str, request: HomeRequest, turn: &mut ConnectionTurn) {
     turn.ask(Ask::OfHome { channel: channel.into(), tag: record.tag(Purpose::Request(id)), request });
-    Ok(())
 }
 
 fn subscribe(
@@ -80,7 +79,7 @@ fn subscribe(
     turn: &mut ConnectionTurn,
 ) -> Served {
     let channel = subscribe.channel.as_str();
-    access::check(record, channel)?;
+    may(record, Action::Subscribe, channel, turn)?;
     take_share(record, TENTH, turn)?;
     let identity = identity(record)?;
     // Subscribing again keeps the place and replays what is asked for: after a fresh `ready` a client so adds `presence`.
@@ -123,12 +122,13 @@ fn unsubscribe(record: &mut Record, id: Option<RequestId>, channel: &str, turn: 
 fn publish(record: &mut Record, id: Option<RequestId>, publish: &Publish<'_>, turn: &mut ConnectionTurn) -> Served {
     let key = publish.key.as_ref().map(|key| &*key.0);
     check_word("key", key.unwrap_or("-"))?;
-    access::check(record, publish.channel.as_str())?;
+    may(record, Action::Publish, publish.channel.as_str(), turn)?;
     data::check(publish.data)?;
     take_share(record, WHOLE, turn)?;
     let from = identity(record)?.user.clone();
     let publication = Publication { from, data: publish.data.to_owned(), key: key.map(Into::into) };
-    of_home(record, id, publish.channel.as_str(), HomeRequest::Publish(publication), turn)
+    ask_home(record, id, publish.channel.as_str(), HomeRequest::Publish(publication), turn);
+    Ok(())
 }
 
 /// What a publish or signal costs of the connection's share, and what anything else costs that other parts of the node
@@ -152,7 +152,7 @@ fn take_share(record: &mut Record, tenths: u32, turn: &mut ConnectionTurn) -> Se
 fn signal(record: &mut Record, id: Option<RequestId>, signal: &Signal<'_>, turn: &mut ConnectionTurn) -> Served {
     let channel = signal.channel.as_str();
     check_word("kind", &signal.kind.0)?;
-    access::check(record, channel)?;
+    may(record, Action::Publish, channel, turn)?;
     signal.data.map_or(Ok(()), data::check)?;
     take_share(record, WHOLE, turn)?;
     let request = HomeRequest::Signal {
@@ -160,7 +160,8 @@ fn signal(record: &mut Record, id: Option<RequestId>, signal: &Signal<'_>, turn:
         kind: (&*signal.kind.0).into(),
         data: signal.data.map(ToOwned::to_owned),
     };
-    of_home(record, id, channel, request, turn)
+    ask_home(record, id, channel, request, turn);
+    Ok(())
 }
 
 fn check_word(field: &str, word: &str) -> Served {

@@ -5,10 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{AuthMode, Config},
-    connection::rate::Limit,
+    config::{self, AuthMode, Config},
+    connection::{
+        access::{self, Rules},
+        rate::Limit,
+    },
     protocol::name,
-    token::{Claims, Verifier},
+    token::{Claims, Expected, KeyError, Keys, Verifier},
 };
 
 /// See the module's text. Serialized without its secrets, for crash files.
@@ -25,6 +28,9 @@ pub struct Settings {
     pub(crate) most_refused: u32,
     pub(crate) bad_frames: u32,
     pub(crate) chaos: bool,
+    /// Who may do what in which namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rules: Rules,
     auth: Auth,
     /// Instead of what authentication would say, in a replay: the keys are no part of a crash file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,7 +47,7 @@ enum Auth {
 }
 
 fn accepts_none() -> Box<Verifier> {
-    Box::new(Verifier::new::<&str>(&[]))
+    Box::new(Verifier::new(Keys::default(), Expected::default()))
 }
 
 /// A client that goes on publishing at twenty times its burst within a minute is not going to stop.
@@ -49,10 +55,12 @@ const REFUSED_PER_BURST: u32 = 20;
 
 impl Settings {
     /// The settings a configuration asks for; `node` is this node's name.
-    #[must_use]
-    pub fn new(config: &Config, node: String) -> Self {
+    ///
+    /// # Errors
+    /// A file with keys has gone bad since the configuration was checked.
+    pub fn new(config: &Config, node: String) -> Result<Self, KeyError> {
         let limits = &config.limits;
-        Self {
+        Ok(Self {
             node,
             heartbeat: config.heartbeat.interval,
             identify_within: config.session.identify_within,
@@ -63,12 +71,26 @@ impl Settings {
             most_refused: limits.publish_burst.saturating_mul(REFUSED_PER_BURST).min(u32::from(u16::MAX) - 1),
             bad_frames: limits.bad_frames,
             chaos: config.chaos.enabled,
+            rules: access::rules(&config.channels),
             auth: match config.auth.mode {
                 AuthMode::Open => Auth::Open,
-                AuthMode::Jwt => Auth::Jwt(Box::new(Verifier::new(&config.auth.keys))),
+                AuthMode::Jwt => Auth::Jwt(Box::new(verifier(&config.auth)?)),
             },
             claims: None,
-        }
+        })
+    }
+
+    /// Reads the keys again; from now on they decide about every `identify`. Who is identified stays until his token expires.
+    /// Returns how many keys there are; none with open auth.
+    ///
+    /// # Errors
+    /// A file cannot be read or holds something wrong: the earlier keys go on deciding.
+    pub fn reload_keys(&self, auth: &config::Auth) -> Result<usize, KeyError> {
+        let Auth::Jwt(verifier) = &self.auth else { return Ok(0) };
+        let keys = Keys::load(&auth.keys, &auth.key_files)?;
+        let count = keys.len();
+        verifier.replace(keys);
+        Ok(count)
     }
 
     /// Whom a token stands for.
@@ -77,7 +99,7 @@ impl Settings {
             return claims.clone();
         }
         let claims = match &self.auth {
-            Auth::Open => Claims { user: token.to_owned(), expires: None, channels: None },
+            Auth::Open => Claims { user: token.to_owned(), expires: None, grants: None },
             Auth::Jwt(verifier) => verifier.verify(token, unix_ms / 1000).map_err(|error| error.to_string())?,
         };
         name::check_user(&claims.user).map_err(|error| error.to_string())?;
@@ -88,4 +110,10 @@ impl Settings {
     pub(crate) fn renews_tokens(&self) -> bool {
         matches!(self.auth, Auth::Jwt(_))
     }
+}
+
+fn verifier(auth: &config::Auth) -> Result<Verifier, KeyError> {
+    let wanted = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let expected = Expected { issuer: wanted(&auth.issuer), audience: wanted(&auth.audience) };
+    Ok(Verifier::new(Keys::load(&auth.keys, &auth.key_files)?, expected))
 }

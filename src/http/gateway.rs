@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     connection::ConnectionActor,
     echo::Echo,
+    http::auth::ApiKeys,
     protocol::error::{ErrorCode, Fault},
     shard::{Shards, Sockets},
     supervision::{Children, Crashes, Watchdog},
@@ -39,6 +40,8 @@ pub struct Plan {
     pub metrics: Metrics,
     /// Places for sockets.
     pub sockets: Arc<Sockets>,
+    /// Who may use the API.
+    pub keys: ApiKeys,
     /// Supervised actors.
     pub children: Children,
     /// Stalled turns.

@@ -17,7 +17,11 @@ use actix_rt::net::TcpStream as RuntimeStream;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::SinkExt;
 
-use crate::{connection::Opening, http::gateway::Gateway, protocol::encoding::Encoding};
+use crate::{
+    connection::Opening,
+    http::{gateway::Gateway, origin},
+    protocol::encoding::Encoding,
+};
 
 /// A handshake that fails, as the client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,8 @@ enum HandshakeError {
     Body,
     #[error("a WebSocket handshake needs a `Host` header")]
     Host,
+    #[error("pages of this origin may not connect here: list it in listen.origins")]
+    Origin,
     #[error("no WebSocket is served at this path; the gateway is at /v1/gateway")]
     Path,
     #[error("too many connections")]
@@ -50,6 +56,7 @@ impl HandshakeError {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Key | Self::Keys | Self::Body | Self::Host => StatusCode::BAD_REQUEST,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::Path => StatusCode::NOT_FOUND,
             Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -59,6 +66,7 @@ impl HandshakeError {
         match self {
             Self::Full => "too_many_connections",
             Self::Draining => "draining",
+            Self::Origin => "foreign_origin",
             _ => "bad_handshake",
         }
     }
@@ -152,6 +160,9 @@ fn admit(gateway: &Gateway, request: &Request) -> Result<(Service, Vec<u8>), Han
     }
     if STANDARD.decode(key).is_ok_and(|key| key.len() != 16) || STANDARD.decode(key).is_err() {
         return Err(HandshakeError::Key);
+    }
+    if is_gateway && !origin::admits(headers, &gateway.config) {
+        return Err(HandshakeError::Origin);
     }
     if !gateway.is_ready() {
         return Err(HandshakeError::Draining);

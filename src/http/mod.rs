@@ -11,11 +11,13 @@ mod error;
 mod gateway;
 mod handshake;
 mod openapi;
+mod origin;
 mod pages;
 mod query;
 mod routes;
 mod server;
 
+pub use auth::ApiKeys;
 pub use drain::{Schedule, drain};
 pub use gateway::{Asked, Gateway, Plan};
 pub use server::{bind, serve};

@@ -3,7 +3,7 @@
 //! Two passes: the first reads `op` and `id` and proves that the frame is JSON, the second reads the fields of that op,
 //! so that a failing request can still be answered by its `id`. Pure; called by connection turns.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{error::Category, value::RawValue};
@@ -43,7 +43,7 @@ pub enum Status {
 }
 
 /// `identify`: who the client is and where it was.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 pub struct Identify {
     /// The user name (open auth) or a JWT.
     pub token: String,
@@ -53,6 +53,13 @@ pub struct Identify {
     pub cursors: Option<BTreeMap<String, Cursor>>,
     /// Status to begin with.
     pub status: Option<Status>,
+}
+
+/// Tokens stay out of logs and panics.
+impl fmt::Debug for Identify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identify").field("cursors", &self.cursors).field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 /// `subscribe`.

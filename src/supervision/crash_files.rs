@@ -5,6 +5,7 @@
 //! under another one first.
 
 use std::{
+    collections::HashMap,
     fmt, fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -24,6 +25,8 @@ use crate::id::ConnectionId;
 
 /// Crashes that wait for their file.
 const WAITING: usize = 128;
+/// Ways to a panic whose names are remembered.
+const NAMED: usize = 64;
 
 /// Makes the turn of a crash, fit to be kept; told whether payloads may be shown. May change what the panic said.
 pub type Describe = Box<dyn FnOnce(&mut CrashReport, bool) -> Result<serde_json::Value, serde_json::Error> + Send>;
@@ -64,6 +67,8 @@ pub struct Folder {
     pub most: usize,
     /// Whether what people wrote is shown.
     pub payloads: bool,
+    /// This program, to look up the names of calls in a process of its own; without it they are looked up here.
+    pub program: Option<PathBuf>,
 }
 
 /// What has become of crashes that could have had a file.
@@ -116,6 +121,8 @@ pub struct CrashFiles {
     waiting: Arc<AtomicUsize>,
     /// Files written, for names that differ within a millisecond.
     nth: u64,
+    /// Names of the calls that led to crashes: a bug leads the same way again and again.
+    named: HashMap<Trace, Vec<String>>,
     /// The disk refused the last one: told once, until it takes one again.
     refused: bool,
 }
@@ -134,6 +141,7 @@ impl CrashFiles {
             counters,
             waiting,
             nth: 0,
+            named: HashMap::new(),
             refused: false,
         });
         let (waiting, counters) = outbox;
@@ -141,7 +149,7 @@ impl CrashFiles {
     }
 
     fn keep(&mut self, draft: Draft) {
-        match catch(|| describe(draft, self.folder.payloads)) {
+        match catch(|| self.describe(draft)) {
             Ok(Ok((file, connection))) => match self.write(&file, connection) {
                 Ok(path) => {
                     self.counters.written.inc();
@@ -164,6 +172,43 @@ impl CrashFiles {
                 tracing::warn!(place = &*report.place, "writing down a crashed turn crashed too");
             }
         }
+    }
+
+    /// What the file will say.
+    fn describe(&mut self, draft: Draft) -> Result<(CrashFile, ConnectionId), serde_json::Error> {
+        let Draft { at, connection, kind, mut report, trace, turn } = draft;
+        let turn = turn(&mut report, self.folder.payloads)?;
+        let CrashReport { message, place } = report;
+        let file = CrashFile {
+            format: CrashFile::FORMAT,
+            build: BUILD.to_owned(),
+            at,
+            kind: kind.to_owned(),
+            place,
+            panic: message,
+            payloads: self.folder.payloads,
+            turn,
+            backtrace: self.names(trace),
+        };
+        Ok((file, connection))
+    }
+
+    fn names(&mut self, trace: Trace) -> Vec<String> {
+        if let Some(names) = self.named.get(&trace) {
+            return names.clone();
+        }
+        let names = match &self.folder.program {
+            Some(program) => trace.names_by(program).unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot look up the calls that led to a crash");
+                Vec::new()
+            }),
+            None => trace.names(),
+        };
+        if self.named.len() >= NAMED {
+            self.named.clear();
+        }
+        self.named.insert(trace, names.clone());
+        names
     }
 
     fn write(&mut self, file: &CrashFile, connection: ConnectionId) -> io::Result<PathBuf> {
@@ -214,25 +259,6 @@ impl Handler<Draft> for CrashFiles {
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".json.part";
 
-/// What the file will say.
-fn describe(draft: Draft, payloads: bool) -> Result<(CrashFile, ConnectionId), serde_json::Error> {
-    let Draft { at, connection, kind, mut report, trace, turn } = draft;
-    let turn = turn(&mut report, payloads)?;
-    let CrashReport { message, place } = report;
-    let file = CrashFile {
-        format: CrashFile::FORMAT,
-        build: BUILD.to_owned(),
-        at,
-        kind: kind.to_owned(),
-        place,
-        panic: message,
-        payloads,
-        turn,
-        backtrace: trace.names().unwrap_or_default(),
-    };
-    Ok((file, connection))
-}
-
 fn write_whole(path: &Path, file: &CrashFile) -> io::Result<()> {
     // For the operator's eyes: even without payloads it names users.
     let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -271,15 +297,29 @@ mod tests {
         let path = std::env::temp_dir().join(format!("dormouse-crash-files-{name}-{}", std::process::id()));
         // It is only there when an earlier run of the same number was killed.
         let _ = fs::remove_dir_all(&path);
-        let folder = Folder { path, most, payloads: false };
-        CrashFiles { folder, counters: counters(), waiting: Arc::default(), nth: 0, refused: false }
+        let folder = Folder { path, most, payloads: false, program: None };
+        CrashFiles {
+            folder,
+            counters: counters(),
+            waiting: Arc::default(),
+            nth: 0,
+            named: HashMap::new(),
+            refused: false,
+        }
     }
 
     fn draft(at: u64) -> Draft {
         let turn = |_: &mut CrashReport, payloads: bool| Ok(serde_json::json!({ "payloads": payloads }));
         let report = CrashReport { message: "boom".into(), place: "src/a.rs:1:1".into() };
         let connection = ConnectionId::new(0, 1, 0);
-        Draft { at, connection, kind: "frame", report, trace: Trace::without_calls(), turn: Box::new(turn) }
+        Draft {
+            at,
+            connection,
+            kind: "frame",
+            report,
+            trace: Trace::of_text("").expect("no calls"),
+            turn: Box::new(turn),
+        }
     }
 
     fn names(actor: &CrashFiles) -> Vec<String> {
@@ -404,7 +444,7 @@ mod tests {
             crash();
         });
         let caught = caught.expect_err("it panics");
-        let calls = caught.trace.expect("a share is left").names().expect("nobody names others");
+        let calls = caught.trace.expect("a share is left").names();
         assert!(calls[0].contains("only_a_turn_takes_a_share"), "{calls:?}");
         assert!(catch_traced(crash).is_err_and(|caught| caught.trace.is_some()), "two at once, for a folder of one");
         assert_eq!(made.counters.skipped.get(), 0);

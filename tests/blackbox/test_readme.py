@@ -99,7 +99,7 @@ def test_a_javascript_snippet_runs(local, tmp_path, snippet):
 
 @pytest.mark.parametrize("snippet", runnable("sh"))
 def test_a_shell_snippet_runs(local, tmp_path, snippet):
-    missing = [tool for tool in ("curl",) if tool in snippet.text and not shutil.which(tool)]
+    missing = [tool for tool in ("curl", "openssl") if tool in snippet.text and not shutil.which(tool)]
     if missing:
         pytest.skip(f"{missing[0]} is not installed")
     run(["bash", "-euo", "pipefail", "-c", text_of(snippet, local)], snippet, local, tmp_path)
@@ -189,6 +189,13 @@ def test_the_table_of_the_configuration_names_every_key():
 
 
 def test_every_measurement_the_readme_names_is_one_of_the_load_generators():
-    named = set(re.findall(r"bench/run ([a-z]+)", README))
-    assert named == {"density", "soak", "comeback", "fanout", "echo", "storm", "chaos"}
-    assert all((ROOT / f"bench/src/{name}.rs").exists() for name in named)
+    named = set(re.findall(r"bench/run (?:alone )?([a-z]+)", README))
+    assert named >= {"density", "soak", "comeback", "fanout", "echo", "storm", "chaos"}
+    assert all((ROOT / f"bench/src/{name}.rs").exists() for name in named - {"all"})
+
+
+def test_every_comparison_has_its_place_in_the_readme():
+    sections = re.findall(r'Self::\w+ => "([a-z0-9-]+)",', (ROOT / "bench/src/figures.rs").read_text("utf8"))
+    assert len(sections) >= 8
+    for name in ["servers", *sections]:
+        assert README.count(f"<!-- bench:{name} -->") == README.count(f"<!-- /bench:{name} -->") == 1, name

@@ -30,7 +30,7 @@ impl Files {
     }
 
     fn engine(&self, payloads: bool) -> Engine {
-        let folder = Folder { path: self.0.clone(), most: 10, payloads };
+        let folder = Folder { path: self.0.clone(), most: 10, payloads, program: None };
         Engine::with_crash_files(1, options(), Some(folder))
     }
 

@@ -127,7 +127,7 @@ impl Scenario {
         let setup = Setup {
             shards,
             options: Options::new(config),
-            settings: Arc::new(Settings::new(config, "simulated".to_owned())),
+            settings: Arc::new(Settings::new(config, "simulated".to_owned()).expect("open mode reads no keys")),
             metrics: metrics.clone(),
             clock,
             seed,

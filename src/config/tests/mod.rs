@@ -14,7 +14,7 @@ use std::{
 use toml::Value;
 
 use super::{
-    AuthMode, Config, LoadError, Loaded, LogFormat, Origin, Sources, load,
+    AuthMode, Config, LoadError, Loaded, LogFormat, Origin, Scope, Sources, Who, load,
     rules::{Rule, TABLES},
 };
 
@@ -119,7 +119,13 @@ fn types_hold_whatever_the_rules_allow() {
                 Rule::Choice(known) => known.iter().map(|&name| name.to_owned()).collect(),
                 Rule::Directory => vec!["/".to_owned()],
                 Rule::LogFilter => vec!["off".to_owned(), "warn,dormouse::shard=trace".to_owned()],
-                Rule::Secrets => vec!["[]".to_owned(), "[\"a\", \"b\"]".to_owned()],
+                Rule::Text => vec!["\"\"".to_owned(), "anything at all".to_owned()],
+                Rule::Secrets | Rule::Files => vec!["[]".to_owned(), "[\"a\", \"b\"]".to_owned()],
+                Rule::Origins => vec!["[\"*\", \"null\"]".to_owned(), "http://[::1]:80".to_owned()],
+                Rule::ApiKeys => vec![
+                    "[\"a\", {key = \"b\"}]".to_owned(),
+                    "{key = \"a\", scopes = [\"publish\", \"read\", \"admin\", \"chaos\"]}".to_owned(),
+                ],
             };
             for value in extremes {
                 let mut set = vec![format!("{section}.{key}={value}")];
@@ -172,6 +178,11 @@ fn every_kind_of_value_can_be_written_as_text() {
         "auth.mode=jwt",
         "auth.keys=[\"one\", \"two\"]",
         "api.keys=12345",
+        "listen.origins=https://app.example.com",
+        "auth.key_files=keys.json",
+        "auth.mode=open",
+        "auth.audience=5",
+        "channels.news.publish=nobody",
         "telemetry.format=json",
         "telemetry.log=warn,dormouse::shard=debug",
         "store.path=/var/lib/dormouse",
@@ -183,8 +194,13 @@ fn every_kind_of_value_can_be_written_as_text() {
     assert_eq!(config.heartbeat.interval, Duration::from_secs(30));
     assert_eq!(config.session.resume_window, Duration::from_secs(300));
     assert!(config.chaos.enabled);
-    assert_eq!((config.auth.mode, config.auth.keys), (AuthMode::Jwt, vec!["one".to_owned(), "two".to_owned()]));
-    assert_eq!(config.api.keys, ["12345"]);
+    assert_eq!((config.auth.mode, config.auth.keys), (AuthMode::Open, vec!["one".to_owned(), "two".to_owned()]));
+    assert_eq!(config.api.keys.len(), 1);
+    assert_eq!(config.api.keys[0].read().as_deref(), Ok("12345"));
+    assert_eq!(config.listen.origins, ["https://app.example.com"]);
+    assert_eq!(config.auth.key_files, [Path::new("keys.json")]);
+    assert_eq!(config.auth.audience, "5");
+    assert_eq!(config.channels.of("news:x").publish, Who::Nobody);
     assert_eq!(config.telemetry.format, LogFormat::Json);
     assert_eq!(config.telemetry.log, "warn,dormouse::shard=debug");
     assert_eq!(config.store.path, Path::new("/var/lib/dormouse"));
@@ -214,6 +230,36 @@ fn a_file_may_leave_its_secrets_to_the_environment() {
     assert_eq!(loaded.config.auth.keys, ["hush"]);
     let told = format!("{:?} {:?}", loaded.config, loaded.settings);
     assert!(!told.contains("hush"), "a secret shows in {told}");
+}
+
+#[test]
+fn keys_of_the_api_have_scopes_and_may_stand_in_files() {
+    let secret = TempFile::new(b"  hush\n");
+    let text = format!(
+        "[[api.keys]]\nkey = \"hidden\"\nscopes = [\"publish\"]\n[[api.keys]]\nfile = {:?}\nscopes = [\"read\", \"admin\"]\n",
+        secret.0
+    );
+    let loaded = from_file(&text).unwrap();
+    let keys: Vec<_> = loaded.config.api.keys.iter().map(|key| (key.read().unwrap(), key.scopes().to_vec())).collect();
+    assert_eq!(
+        keys,
+        [("hidden".to_owned(), vec![Scope::Publish]), ("hush".to_owned(), vec![Scope::Read, Scope::Admin])]
+    );
+    let told = format!("{:?} {:?}", loaded.config, loaded.settings);
+    assert!(!told.contains("hush") && !told.contains("hidden"), "a secret shows in {told}");
+    let variable = from_environment(&[("DORMOUSE__API__KEYS", "[{key = \"hush\", scopes = [\"read\"]}, \"all\"]")]);
+    assert_eq!(variable.unwrap().config.api.keys.len(), 2);
+}
+
+#[test]
+fn a_namespace_says_who_may_do_what_and_defaults_reach_it() {
+    let config = from_file(
+        "[channels.defaults]\njoin = \"nobody\"\n[channels.news]\npublish = \"nobody\"\nsubscribe = \"claim\"\n",
+    );
+    let config = config.unwrap().config;
+    let who = |name| (config.namespace(name).subscribe, config.namespace(name).publish, config.namespace(name).join);
+    assert_eq!(who("news"), (Who::Claim, Who::Nobody, Who::Nobody));
+    assert_eq!(who("chat"), (Who::Anyone, Who::Anyone, Who::Nobody));
 }
 
 #[test]

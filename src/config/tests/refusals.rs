@@ -12,6 +12,10 @@ fn refusal(text: &str) -> String {
     error.to_string().replace(&file.0.display().to_string(), "FILE")
 }
 
+const API_KEYS: &str = "FILE:2:8: api.keys: (not shown) is not a list of keys, each a non-empty string or a table such as \
+    {file = \"/run/secrets/backend\", scopes = [\"publish\", \"read\"]} with `key` or `file`, and scopes among publish, read, admin \
+    and chaos; the default is []";
+
 #[test]
 fn each_mistake_in_a_file_is_refused_with_its_place_and_what_would_be_right() {
     let cases: &[(&str, &str)] = &[
@@ -70,9 +74,26 @@ fn each_mistake_in_a_file_is_refused_with_its_place_and_what_would_be_right() {
             "[auth]\nkeys = \"hush\"",
             "FILE:2:8: auth.keys: (not shown) is not a list of non-empty strings; the default is []",
         ),
+        ("[api]\nkeys = [\"\"]", API_KEYS),
+        ("[api]\nkeys = [{key = \"a\", scopes = [\"write\"]}]", API_KEYS),
+        ("[api]\nkeys = [{key = \"a\", scopes = []}]", API_KEYS),
+        ("[api]\nkeys = [{key = \"a\", file = \"b\"}]", API_KEYS),
+        ("[api]\nkeys = [{scopes = [\"read\"]}]", API_KEYS),
+        ("[api]\nkeys = [{key = \"a\", name = \"b\"}]", API_KEYS),
         (
-            "[api]\nkeys = [\"\"]",
-            "FILE:2:8: api.keys: (not shown) is not a list of non-empty strings; the default is []",
+            "[listen]\norigins = [\"example.com\"]",
+            "FILE:2:11: listen.origins: [\"example.com\"] is not a list of origins such as \"https://example.com\", \
+             \"https://*.example.com\" or \"*\", in lower case and without a path; the default is []",
+        ),
+        (
+            "[listen]\norigins = [\"https://example.com/chat\"]",
+            "FILE:2:11: listen.origins: [\"https://example.com/chat\"] is not a list of origins such as \"https://example.com\", \
+             \"https://*.example.com\" or \"*\", in lower case and without a path; the default is []",
+        ),
+        (
+            "[channels.chat]\nsubscribe = \"subscriber\"",
+            "FILE:2:13: channels.chat.subscribe: \"subscriber\" is not one of \"anyone\", \"claim\", \"nobody\"; the default is \
+             \"anyone\"",
         ),
         // Impossible values.
         (
@@ -111,7 +132,7 @@ fn each_mistake_in_a_file_is_refused_with_its_place_and_what_would_be_right() {
         ),
         (
             "[store]\nengine = \"postgres\"",
-            "FILE:2:10: store.engine: \"postgres\" is not \"embedded\", the only one there is; the default is \"embedded\"",
+            "FILE:2:10: store.engine: \"postgres\" is not one of \"embedded\", \"memory\"; the default is \"embedded\"",
         ),
         (
             "[store]\npath = \"\"",
@@ -146,13 +167,30 @@ fn each_mistake_in_a_file_is_refused_with_its_place_and_what_would_be_right() {
         ),
         (
             "[auth]\nmode = \"jwt\"",
-            "FILE:2:8: auth.mode = \"jwt\" needs a secret to verify tokens with: set auth.keys = [\"…\"], or DORMOUSE__AUTH__KEYS in \
-             the environment",
+            "FILE:2:8: auth.mode = \"jwt\" needs keys to verify tokens with: a secret in auth.keys = [\"…\"] (or \
+             DORMOUSE__AUTH__KEYS in the environment), or files in auth.key_files = [\"…\"]",
+        ),
+        (
+            "[auth]\nmode = \"jwt\"\nkey_files = [\"/nowhere/keys.json\"]",
+            "FILE:3:13: /nowhere/keys.json: cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "[auth]\nkey_files = [\"/dev/null\"]\nmode = \"jwt\"",
+            "FILE:2:13: /dev/null: is empty: it should hold public keys as PEM, or a JWKS",
+        ),
+        (
+            "[auth]\nmode = \"jwt\"\nkeys = [\"\"\"-----BEGIN PUBLIC KEY-----\nhush\"\"\"]",
+            "FILE:3:8: auth.keys: these are secrets for HS256, and one of them looks like a PEM or JWK: put that into a file \
+             and name it in auth.key_files",
+        ),
+        (
+            "[api]\nkeys = [\"a\", {file = \"/dev/null\"}]",
+            "FILE:2:8: api.keys: /dev/null: is empty: it should hold one key",
         ),
         (
             "[listen]\naddr = \"0.0.0.0:8080\"",
             "FILE:2:8: open auth on 0.0.0.0:8080 would let everybody who reaches it be any user: set auth.mode = \"jwt\" with \
-             auth.keys, or listen on 127.0.0.1:8080",
+             auth.keys or auth.key_files, or listen on 127.0.0.1:8080",
         ),
         // Columns count characters.
         ("\"ü\" = 1", "FILE:1:1: unknown table [ü]; known are"),
@@ -220,7 +258,7 @@ fn a_bad_override_names_its_variable_or_flag() {
         ),
         (
             from_environment(&[("DORMOUSE__AUTH__MODE", "jwt")]),
-            "environment variable DORMOUSE__AUTH__MODE: auth.mode = \"jwt\" needs a secret",
+            "environment variable DORMOUSE__AUTH__MODE: auth.mode = \"jwt\" needs keys",
         ),
         (from_flags(&["limits.mailbox=0"]), "--set limits.mailbox: limits.mailbox: 0 is not a whole number"),
         (from_flags(&["limits.mailbox"]), "--set limits.mailbox: write key=value, such as --set limits.mailbox=2048"),

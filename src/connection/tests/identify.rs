@@ -92,9 +92,9 @@ fn an_identify_without_a_token_is_a_bad_request_and_the_client_may_try_again() {
 #[test]
 fn only_a_good_jwt_comes_in() {
     let bench = Bench::jwt();
-    let expired = bench.jwt_of(|claims| claims.expires = Some(bench.now.unix_ms / 1_000));
+    let expired = bench.jwt_of(|claims| claims.exp = Some(bench.now.unix_ms / 1_000));
     let good = bench.jwt_of(|_| {});
-    let (tampered, nobody) = (format!("{good}x"), bench.jwt_of(|claims| claims.user = String::new()));
+    let (tampered, nobody) = (format!("{good}x"), bench.jwt_of(|claims| claims.sub = String::new()));
     for token in ["ann", "", &expired, &tampered, &nobody] {
         let mut bench = Bench::jwt();
         let effects = bench.frame(&format!(r#"{{"op":"identify","token":"{token}"}}"#));
@@ -210,10 +210,10 @@ fn a_second_identify_with_open_auth_is_a_bad_request() {
 #[test]
 fn a_second_identify_with_a_jwt_renews_the_token_and_says_ready_again() {
     let mut bench = Bench::jwt();
-    let first = bench.jwt_of(|claims| claims.channels = Some(vec!["a".to_owned()]));
+    let first = bench.jwt_of(|claims| claims.lists.channels = Some(vec!["a".to_owned()]));
     bench.identify_as(&first, &["a"]);
     let (secret, expires) = (bench.record.identity.as_ref().expect("identified").secret, bench.record.expires);
-    let later = bench.jwt_of(|claims| claims.expires = claims.expires.map(|expires| expires + HOUR_S));
+    let later = bench.jwt_of(|claims| claims.exp = claims.exp.map(|exp| exp + HOUR_S));
     let effects = bench.frame(&format!(r#"{{"op":"identify","token":"{later}"}}"#));
     effects.says([]).asks(&["describe a"]).closes(None);
     assert_eq!(effects.hold, Some(true));
@@ -237,8 +237,8 @@ fn a_renewal_for_another_user_or_with_a_bad_token_ends_the_connection() {
     let mut bench = Bench::jwt();
     let first = bench.jwt_of(|_| {});
     bench.identify_as(&first, &[]);
-    let other = bench.jwt_of(|claims| claims.user = "bob".to_owned());
-    let old = bench.jwt_of(|claims| claims.expires = Some(1));
+    let other = bench.jwt_of(|claims| claims.sub = "bob".to_owned());
+    let old = bench.jwt_of(|claims| claims.exp = Some(1));
     for token in [other, old] {
         let effects = bench.frame(&format!(r#"{{"op":"identify","token":"{token}"}}"#));
         effects.says([failure(None, "auth_failed")]).closes(Some(Close::AUTH_FAILED));
@@ -260,7 +260,7 @@ fn a_renewal_with_a_narrower_token_ends_what_it_no_longer_opens() {
     let mut bench = Bench::jwt();
     let first = bench.jwt_of(|_| {});
     bench.identify_as(&first, &["a", "b"]);
-    let narrower = bench.jwt_of(|claims| claims.channels = Some(vec!["b".to_owned()]));
+    let narrower = bench.jwt_of(|claims| claims.lists.channels = Some(vec!["b".to_owned()]));
     let effects = bench.frame(&format!(r#"{{"op":"identify","token":"{narrower}"}}"#));
     effects.says([failure(None, "forbidden")]).asks(&["unsubscribe a ann", "describe b"]).closes(None);
 }

@@ -33,13 +33,13 @@ fn parked() -> Bench {
 
 fn token_until(seconds: u64) -> Bench {
     let mut bench = Bench::jwt();
-    let token = bench.jwt_of(|claims| claims.expires = Some(bench.now.unix_ms / 1_000 + seconds));
+    let token = bench.jwt_of(|claims| claims.exp = Some(bench.now.unix_ms / 1_000 + seconds));
     bench.identify_as(&token, &[]);
     bench
 }
 
 /// How long after the connection was opened (and last heard) its deadline is, asked at that moment.
-fn due_in(bench: &Bench, attached: bool) -> u32 {
+pub(super) fn due_in(bench: &Bench, attached: bool) -> u32 {
     let life = Life { heard_ms: bench.now.ms(), attached, now: bench.now };
     let due = ConnectionActor::deadline(&bench.record, &bench.settings, life).expect("always one");
     due.wrapping_sub(bench.now.ms())

@@ -1,6 +1,7 @@
 //! The gateway's actor, turn by turn: tables of what a record is told and what comes of it. No socket, no shard, no clock:
 //! a turn is a function, and [`Bench`] calls it.
 
+mod access;
 mod deliveries;
 mod frames;
 mod identify;
@@ -30,7 +31,7 @@ use crate::{
         request::Status,
     },
     shard::{Behaviour, Mail, Turn},
-    token::{self, Claims},
+    token::{Claims, Lists, Minting, SigningKey},
 };
 
 const KEY: &str = "a key for tests alone, of a sensible length";
@@ -71,7 +72,7 @@ impl Bench {
         let now = Now { micros: 50_000_000, unix_ms: 1_700_000_000_000 };
         Self {
             record: Record::new(Encoding::Json, now),
-            settings: Arc::new(Settings::new(&config, "n1".to_owned())),
+            settings: Arc::new(Settings::new(&config, "n1".to_owned()).expect("keys")),
             directory: Directory::new(&config.channels, 1, 0),
             now,
             id: ConnectionId::new(0, 7, 3),
@@ -162,17 +163,24 @@ impl Bench {
     }
 
     /// A jwt of ann (or whom `change` makes of her), good for an hour.
-    fn jwt_of(&self, change: impl FnOnce(&mut Claims)) -> String {
+    fn jwt_of(&self, change: impl FnOnce(&mut Minting)) -> String {
         let now = self.now.unix_ms / 1_000;
-        let mut claims = Claims { user: "ann".to_owned(), expires: Some(now + HOUR_S), channels: None };
+        let mut claims = Minting {
+            sub: "ann".to_owned(),
+            iat: now,
+            exp: Some(now + HOUR_S),
+            iss: None,
+            aud: None,
+            lists: Lists::default(),
+        };
         change(&mut claims);
-        token::mint(KEY, &claims, now).expect("signs")
+        SigningKey::from_secret(KEY).mint(&claims, None).expect("signs")
     }
 
     fn ticket(&self) -> Ticket {
         Ticket {
             secret: self.record.identity.as_ref().expect("identified").secret,
-            claims: Claims { user: "ann".to_owned(), expires: None, channels: None },
+            claims: Claims { user: "ann".to_owned(), expires: None, grants: None },
             encoding: Encoding::Json,
             status: None,
             cursors: Vec::new(),

@@ -18,6 +18,10 @@ use crate::{
 /// Nobody's protocol has this word.
 const WRITTEN: &str = "Zwiebelkuchen";
 
+fn chat_alone() -> Lists {
+    Lists { channels: Some(vec!["chat:*".into()]), ..Lists::default() }
+}
+
 /// What a shard would write down of a turn.
 fn evidence(bench: &Bench, mail: Mail<'_, ConnectionActor>) -> Evidence {
     Evidence {
@@ -88,7 +92,7 @@ fn every_mail_survives_the_way_through_a_file() {
     let opening = Opening { encoding: Some(Encoding::Msgpack), token: Some("bob".into()), subscribe: vec!["b".into()] };
     let ticket = Ticket {
         secret: [3; 16],
-        claims: Claims { user: "ann".into(), expires: Some(9), channels: Some(vec!["chat:*".into()]) },
+        claims: Claims { user: "ann".into(), expires: Some(9), grants: chat_alone().grants() },
         encoding: Encoding::Json,
         status: Some(Status::Idle),
         cursors: vec![("chat:a".into(), crate::protocol::request::Cursor { epoch: "x".into(), offset: 1 })],
@@ -137,8 +141,8 @@ fn faults_panic_in_the_replay_as_they_did() {
 #[test]
 fn a_token_is_replaced_by_what_it_was_good_for() {
     let bench = Bench::jwt();
-    let claims = Claims { user: "ann".into(), expires: None, channels: Some(vec!["chat:*".into()]) };
-    let token = token::mint(KEY, &claims, bench.now.unix_ms / 1000).expect("a token");
+    let claims = Claims { user: "ann".into(), expires: None, grants: chat_alone().grants() };
+    let token = bench.jwt_of(|claims| (claims.exp, claims.lists) = (None, chat_alone()));
     for payloads in [false, true] {
         let json = format!(r#"{{"op":"identify","token":"{token}"}}"#);
         let opening = Opening { encoding: None, token: Some(token.clone()), subscribe: Vec::new() };

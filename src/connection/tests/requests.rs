@@ -112,7 +112,7 @@ fn only_its_two_users_may_enter_a_dm_channel() {
 #[test]
 fn a_tokens_patterns_decide_which_channels_it_opens() {
     let mut bench = Bench::jwt();
-    let token = bench.jwt_of(|claims| claims.channels = Some(vec!["chat:*".to_owned(), "dm:*".to_owned()]));
+    let token = bench.jwt_of(|claims| claims.lists.channels = Some(vec!["chat:*".to_owned(), "dm:*".to_owned()]));
     bench.identify_as(&token, &["chat:a"]);
     let code = |bench: &mut Bench, channel: &str| {
         let effects = bench.frame(&format!(r#"{{"op":"presence","id":1,"channel":"{channel}"}}"#));

@@ -12,6 +12,7 @@ use crate::{
         request::{Cursor, Status},
     },
     shard::{Behaviour, Cause, Mail},
+    token::Lists,
 };
 
 fn parked(channels: &[&str]) -> Bench {
@@ -164,7 +165,7 @@ fn answers_to_an_earlier_socket_are_no_answers_on_this_one() {
 fn a_resume_with_a_narrower_token_ends_what_it_no_longer_opens() {
     let mut bench = parked(&["a", "b"]);
     let mut ticket = bench.ticket();
-    ticket.claims.channels = Some(vec!["b".to_owned()]);
+    ticket.claims.grants = Lists { channels: Some(vec!["b".to_owned()]), ..Lists::default() }.grants();
     let effects = bench.run(Mail::Claimed(&ticket));
     effects.says([failure(None, "forbidden")]).asks(&["unsubscribe a ann", "resume b ann Online where it was"]);
     bench.answer_all(&effects.asks).says([json!({"op": "ready", "subscriptions": [{"channel": "b"}]})]);
