@@ -526,7 +526,9 @@ impl Client {
                     let users = roster["users"].as_array().into_iter().flatten();
                     let status =
                         |user: &Value| Some((user["user"].as_str()?.to_owned(), user["status"].as_str()?.to_owned()));
-                    own.roster = Some(users.filter_map(status).collect());
+                    let seen: BTreeMap<_, _> = users.filter_map(status).collect();
+                    // Of more than a hundred only the first are told here: no roster to be judged by.
+                    own.roster = (roster["count"].as_u64() == Some(seen.len() as u64)).then_some(seen);
                 }
                 self.subscriptions.insert(channel, own);
                 Ok(())

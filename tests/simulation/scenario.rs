@@ -216,7 +216,8 @@ impl Scenario {
                     _ => self.rng.random_range(0..30),
                 };
                 // In a crowd everybody gets round to things as often as in a small company.
-                self.pass(Duration::from_millis(time) / (1 + self.plan.clients as u32 / 20))
+                // Whole microseconds, as the clock counts them.
+                self.pass(Duration::from_micros(time * 1000 / (1 + self.plan.clients as u64 / 20)))
             }
             _ => self.trouble(client),
         }
