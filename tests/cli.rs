@@ -171,6 +171,23 @@ fn check_finds_the_shipped_file_and_the_defaults_good() {
 }
 
 #[test]
+fn check_leaves_a_folder_without_a_log_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("crashes")).unwrap();
+    let path = folder.path().to_str().unwrap();
+    for (path, left) in [(path.to_owned(), vec!["crashes"]), (format!("{path}/crashes"), vec![])] {
+        let outcome = dormouse_with(&[("DORMOUSE__STORE__PATH", &path)], &["check"]);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
+        assert!(outcome.stdout.contains(&format!("embedded, in {path}\n")), "{}", outcome.stdout);
+        let names: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, left);
+    }
+    let outcome = dormouse_with(&[("DORMOUSE__STORE__PATH", &format!("{path}/none"))], &["check", "--repair"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(!folder.path().join("none").exists());
+}
+
+#[test]
 fn check_tells_who_set_what_and_shows_no_secret() {
     let file = TempFile::new("who", "[limits]\nmailbox = 5\n[auth]\nmode = \"jwt\"\nkeys = [\"hush\"]\n");
     let environment = [("DORMOUSE__LIMITS__MAILBOX", "6"), ("DORMOUSE__API__KEYS", "hushhush")];

@@ -1,6 +1,6 @@
 //! `dormouse check`: says whether a configuration is good, who set what, and what that makes of a server.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{ffi::OsStr, fmt::Write as _, fs, io, path::Path, time::Duration};
 
 use super::{Answer, Failure, settings, table::Table};
 use crate::{
@@ -41,14 +41,21 @@ fn kept(settings: &config::Store, repair: bool) -> Result<String, Failure> {
     if settings.engine == Engine::Memory {
         return Ok("memory, nothing survives a restart".to_owned());
     }
-    if !settings.path.exists() {
-        return Ok(format!("embedded, in {path}"));
+    let unreadable = |error: &dyn std::fmt::Display| format!("embedded, in {path}, not looked into: {error}");
+    // To open a store is to make its files, which would be here before the server that they are for.
+    match has_log(&settings.path) {
+        Ok(false) if !repair || !settings.path.exists() => return Ok(format!("embedded, in {path}")),
+        Err(error) if !repair && is_refusal(&error) => return Ok(unreadable(&error)),
+        // What else is wrong is told by whoever opens it.
+        Ok(_) | Err(_) => {}
     }
     let found = if repair { store::repair } else { store::verify }(&settings.path, unix_ms());
     let Repair { channels, events, dropped, aside } = match found {
         Ok(found) => found,
         // A server at work is no mistake, unless something is to be done to its files.
         Err(OpenError::Locked(_)) if !repair => return Ok(format!("embedded, in {path}, in use")),
+        // The store is its server's; who only checks a configuration may be somebody else.
+        Err(OpenError::Io { ref error, .. }) if !repair && is_refusal(error) => return Ok(unreadable(error)),
         Err(error) => return Err(Failure::new(error.to_string())),
     };
     let holds = format!("embedded, in {path}: {}, {}", counted(channels, "channel"), counted(events as usize, "event"));
@@ -60,6 +67,23 @@ fn kept(settings: &config::Store, repair: bool) -> Result<String, Failure> {
             aside.display()
         ),
     })
+}
+
+fn has_log(folder: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        if entry?.path().extension() == Some(OsStr::new("log")) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Who changed what. Of several for one key only the last is in force.
