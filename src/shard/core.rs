@@ -243,7 +243,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             let place = &*report.place;
             let listed = self.crashes.record(&report, "hub", None, self.now.unix_ms);
             if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
-                tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.message, "hub crashed, going on");
+                tracing::error!(shard = self.shard, kind = "hub", place, panic = %report.own_words(), "hub crashed, going on");
             }
             if let Err(report) = supervision::catch(|| self.hub.crashed(&mut post!(self))) {
                 self.defective("hub after a crash", &report);

@@ -273,7 +273,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let place = &*report.place;
         let listed = self.crashes.record(report, kind, Some(connection), self.now.unix_ms);
         if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
-            tracing::warn!(%connection, kind, place, panic = %report.message, "actor crashed, restarting");
+            tracing::warn!(%connection, kind, place, panic = %report.own_words(), "actor crashed, restarting");
         } else {
             tracing::debug!(%connection, kind, place, "actor crashed, restarting");
         }
@@ -284,7 +284,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let place = &*report.place;
         let listed = self.crashes.record(report, what, None, self.now.unix_ms);
         if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
-            tracing::error!(shard = self.shard, what, place, panic = %report.message, "a behaviour is defective, going on");
+            tracing::error!(shard = self.shard, what, place, panic = %report.own_words(), "a behaviour is defective, going on");
         }
     }
 

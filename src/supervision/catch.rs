@@ -113,7 +113,7 @@ impl<F> Drop for Guarded<F> {
         if let Some(future) = self.future.take()
             && let Err(crash) = catch(|| drop(future))
         {
-            tracing::error!(place = &*crash.place, panic = &*crash.message, "panic while a future was cancelled");
+            tracing::error!(place = &*crash.place, panic = &*crash.own_words(), "panic while a future was cancelled");
         }
     }
 }

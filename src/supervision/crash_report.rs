@@ -3,7 +3,7 @@
 //!
 //! Made by [`super::catch`]; read by whoever decides what follows.
 
-use std::{any::Any, panic::Location};
+use std::{any::Any, borrow::Cow, panic::Location};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,10 @@ const LONGEST_MESSAGE: usize = 512;
 
 /// One panic.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{message} at {place}")]
+#[error("{} at {place}", self.own_words())]
 pub struct CrashReport {
-    /// The panic's text; may hold what the code that panicked put into it, so it is for operators, not for clients.
+    /// The panic's text; may quote what people wrote, so it is for crash files alone: [`CrashReport::own_words`] is for
+    /// logs and tables.
     pub message: Box<str>,
     /// `file:line:column` of the panic, the same on every machine; [`CrashReport::NOWHERE`] when it is not known.
     pub place: Box<str>,
@@ -28,6 +29,16 @@ impl CrashReport {
     #[must_use]
     pub fn stalled() -> Self {
         Self { message: "the turn stalled".into(), place: "stalled".into() }
+    }
+
+    /// What the panic said up to its first quotation: what the program says of itself comes first, and whatever it quotes,
+    /// which may be a client's text, stands in quotation marks.
+    #[must_use]
+    pub fn own_words(&self) -> Cow<'_, str> {
+        match self.message.split_once(['"', '\'', '`']) {
+            Some((own, _)) => Cow::Owned(format!("{own}…")),
+            None => Cow::Borrowed(&self.message),
+        }
     }
 
     pub(super) fn new(message: &str, location: Option<&Location<'_>>) -> Self {
@@ -72,6 +83,23 @@ mod tests {
         let odd = format!("x{}", "ü".repeat(500));
         assert_eq!(CrashReport::new(&odd, None).message.len(), LONGEST_MESSAGE - 1);
         assert_eq!(&*report.place, CrashReport::NOWHERE);
+    }
+
+    #[test]
+    fn what_a_panic_quotes_is_nobodys_business() {
+        let cases = [
+            ("chaos: asked to panic", "chaos: asked to panic"),
+            ("end byte index 4 is out of bounds of `a diary`", "end byte index 4 is out of bounds of …"),
+            ("no such name: \"a diary\", 'b'", "no such name: …"),
+            ("byte 'a' of `it`", "byte …"),
+            ("`a diary`", "…"),
+            ("", ""),
+        ];
+        for (message, own) in cases {
+            let report = CrashReport::new(message, None);
+            assert_eq!(report.own_words(), own);
+            assert_eq!(report.to_string(), format!("{own} at unknown"));
+        }
     }
 
     #[test]

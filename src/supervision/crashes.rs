@@ -55,7 +55,7 @@ pub struct CrashLine {
     pub last_at: u64,
     /// Who crashed last; `None` when it was no connection.
     pub connection: Option<ConnectionId>,
-    /// The first one's text.
+    /// [`CrashReport::own_words`] of the first one.
     pub panic: Box<str>,
 }
 

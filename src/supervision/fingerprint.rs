@@ -11,7 +11,7 @@ use crate::id::ConnectionId;
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// The panic's text, of the first crash.
+    /// [`CrashReport::own_words`] of the first crash.
     pub message: Box<str>,
     /// How many crashes.
     pub count: u64,
@@ -57,8 +57,13 @@ impl Fingerprints {
     ) -> bool {
         let site = Site { place: report.place.clone(), kind };
         let full = self.table.len() >= Self::MOST && !self.table.contains_key(&site);
-        let new =
-            || Fingerprint { message: report.message.clone(), count: 0, first_ms: unix_ms, last_ms: unix_ms, example };
+        let new = || Fingerprint {
+            message: report.own_words().into(),
+            count: 0,
+            first_ms: unix_ms,
+            last_ms: unix_ms,
+            example,
+        };
         let found = if full { self.other.get_or_insert_with(new) } else { self.table.entry(site).or_insert_with(new) };
         found.count += 1;
         (found.last_ms, found.example) = (unix_ms, example);
@@ -114,6 +119,18 @@ mod tests {
         assert_eq!(counts, [("a.rs:1:1", "frame", 2), ("a.rs:1:1", "job", 1), ("b.rs:1:1", "hub", 1)]);
         assert_eq!((lines[0].first_at, lines[0].last_at, lines[0].connection), (1_000, 3_000, id(11)));
         assert_eq!(lines[2].connection, None);
+    }
+
+    #[test]
+    fn lines_tell_nothing_of_what_a_panic_quotes() {
+        let mut table = Fingerprints::default();
+        table.record(
+            &CrashReport { message: "not a name: `a diary`".into(), place: "a.rs:1:1".into() },
+            "frame",
+            id(1),
+            1,
+        );
+        assert_eq!(&*table.lines()[0].panic, "not a name: …");
     }
 
     #[test]

@@ -75,7 +75,7 @@ where
         }
         // There is no actor to start again. OTP, too, fails the start when `init` does.
         Err(report) => {
-            let (place, panic) = (&*report.place, &*report.message);
+            let (place, panic) = (&*report.place, &*report.own_words());
             tracing::error!(actor = entry.name(), place, panic, "actor crashed while it was made, giving up");
             entry.stillborn(report);
         }
@@ -179,7 +179,7 @@ where
 
     fn crashed(&mut self, report: CrashReport) {
         let Some(actor) = self.actor.as_deref_mut() else { return };
-        let (name, place, panic) = (self.entry.name(), &*report.place, &*report.message);
+        let (name, place, panic) = (self.entry.name(), &*report.place, &*report.own_words());
         let stopping = matches!(actor.ctx().state(), ActorState::Stopping | ActorState::Stopped);
         if stopping || matches!(self.phase, Phase::Stopping) {
             tracing::error!(actor = name, place, panic, "actor crashed while stopping");
@@ -262,7 +262,7 @@ where
 
     fn drop_caught(&self, actor: Box<ContextFut<A, Context<A>>>) {
         if let Err(report) = catch(|| drop(actor)) {
-            let (place, panic) = (&*report.place, &*report.message);
+            let (place, panic) = (&*report.place, &*report.own_words());
             tracing::error!(actor = self.entry.name(), place, panic, "actor crashed while it was dropped");
         }
     }
