@@ -64,8 +64,8 @@ enum Place {
     Nowhere,
     /// In the buffer; text or not.
     InBuffer(Range<usize>, bool),
-    /// Put together from fragments.
-    Copied(Vec<u8>, bool),
+    /// In the reader, which put it together; text or not.
+    InReader(bool),
 }
 
 impl<B: Behaviour> FramesInHand<B> {
@@ -92,7 +92,7 @@ impl<B: Behaviour> FramesInHand<B> {
         self.place = if from.checked_add(bytes.len()).is_some_and(|end| end <= self.filled) {
             Place::InBuffer(from..from + bytes.len(), text)
         } else {
-            Place::Copied(bytes.to_vec(), text)
+            Place::InReader(text)
         };
         let next = serve(taken);
         self.place = Place::Nowhere;
@@ -110,7 +110,7 @@ impl<B: Behaviour> FramesInHand<B> {
         let (bytes, text) = match mem::replace(&mut self.place, Place::Nowhere) {
             Place::Nowhere => return None,
             Place::InBuffer(range, text) => (self.buffer.get(range)?.to_vec(), text),
-            Place::Copied(bytes, text) => (bytes, text),
+            Place::InReader(text) => (self.reader.take_finished()?, text),
         };
         if text { String::from_utf8(bytes).ok().map(Frame::Text) } else { Some(Frame::Binary(bytes)) }
     }

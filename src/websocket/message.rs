@@ -59,6 +59,13 @@ impl Message {
         }
     }
 
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.whole.into_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
     /// Bytes allocated for it.
     pub(super) fn memory(&self) -> usize {
         match self {

@@ -127,6 +127,13 @@ impl Reader {
         }
     }
 
+    /// Takes the message that the last call of [`Reader::next`] handed out, unless it lay in the input: for a caller whom a
+    /// panic has interrupted with it.
+    pub fn take_finished(&mut self) -> Option<Vec<u8>> {
+        let kept = self.kept.take_if(|kept| kept.finished == Some(Finished::Message))?;
+        kept.message.map(Message::into_bytes)
+    }
+
     /// Bytes on the heap: 0 for a reader that keeps nothing.
     #[must_use]
     pub fn memory(&self) -> usize {
