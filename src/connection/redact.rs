@@ -32,10 +32,13 @@ pub(crate) fn evidence(evidence: &mut Evidence, settings: &Settings, payloads: b
     mail(&mut evidence.mail, payloads);
 }
 
-/// The token that the turn authenticated, if its mail brought one.
+/// The token that the turn authenticated, or the one before it that crashed, if its mail brought one.
 fn token(mail: &Value) -> Option<String> {
     if let Some(opening) = mail.get("opened") {
         return opening.get("token")?.as_str().map(str::to_owned);
+    }
+    if let Some(lost) = mail.pointer("/restarted/mail") {
+        return token(lost);
     }
     let frame = mask::with_payload(mail.get("frame")?, |payload| {
         let json = crate::protocol::encoding::json_of(payload).ok()?;

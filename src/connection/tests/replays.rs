@@ -146,7 +146,9 @@ fn a_token_is_replaced_by_what_it_was_good_for() {
     for payloads in [false, true] {
         let json = format!(r#"{{"op":"identify","token":"{token}"}}"#);
         let opening = Opening { encoding: None, token: Some(token.clone()), subscribe: Vec::new() };
-        for mail in [Mail::Frame(Payload::Text(&json)), Mail::Opened(&opening)] {
+        let frame = Mail::Frame(Payload::Text(&json));
+        let restarted = Mail::Restarted(Crash { mail: Some(&frame), retried: false, gave_up: false });
+        for mail in [frame, Mail::Opened(&opening), restarted] {
             let evidence = kept(&bench, mail, payloads);
             let text = serde_json::to_string(&evidence).expect("text");
             for part in token.split('.').chain([KEY]) {
