@@ -124,10 +124,10 @@ impl Evidence {
         texts
     }
 
-    /// Hides every text of record and mail, keys excepted.
+    /// Hides every text of record and mail, keys and what the shard itself says excepted.
     pub fn hide_texts(&mut self) {
         hide(&mut self.record);
-        hide(&mut self.mail);
+        hide_mail(&mut self.mail);
     }
 }
 
@@ -298,11 +298,74 @@ fn gather(value: &Value, texts: &mut String) {
     }
 }
 
+/// Leaves what must read back as what it was and is no text of anybody: names, faults and causes. Binary keeps its length.
+fn hide_mail(mail: &mut Value) {
+    // A mail that brings nothing is its name.
+    let Value::Object(fields) = mail else { return };
+    for (kind, brought) in fields {
+        match kind.as_str() {
+            "detached" | "fault" => {}
+            "restarted" => {
+                if let Some(lost) = brought.get_mut("mail") {
+                    hide_mail(lost);
+                }
+            }
+            "job" if brought.get("Err").is_some_and(Value::is_string) => {}
+            "frame" => match brought.get_mut("binary") {
+                Some(Value::String(bytes)) => {
+                    let length = STANDARD.decode(&*bytes).map_or(0, |bytes| bytes.len());
+                    *bytes = STANDARD.encode(vec![b'x'; length]);
+                }
+                _ => hide(brought),
+            },
+            _ => hide(brought),
+        }
+    }
+}
+
 fn hide(value: &mut Value) {
     match value {
         Value::String(text) => *text = filler(text),
         Value::Array(items) => items.iter_mut().for_each(hide),
         Value::Object(fields) => fields.values_mut().for_each(hide),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_hidden_mail_keeps_what_the_shard_says_and_every_length() {
+        let cases = [
+            (json!("silence"), json!("silence")),
+            (json!({"fault": "panic_in_wake"}), json!({"fault": "panic_in_wake"})),
+            (
+                json!({"detached": {"cause": {"client_closed": 1000}, "undelivered": 3}}),
+                json!({"detached": {"cause": {"client_closed": 1000}, "undelivered": 3}}),
+            ),
+            (
+                json!({"detached": {"cause": "cut", "undelivered": 0}}),
+                json!({"detached": {"cause": "cut", "undelivered": 0}}),
+            ),
+            (json!({"job": {"Err": "timeout"}}), json!({"job": {"Err": "timeout"}})),
+            (json!({"job": {"Ok": "a diary"}}), json!({"job": {"Ok": "xxxxxxx"}})),
+            (json!({"frame": {"text": "a diary"}}), json!({"frame": {"text": "xxxxxxx"}})),
+            (
+                json!({"restarted": {"mail": {"frame": {"binary": STANDARD.encode([0, 255, 7, 9])}}, "retried": true}}),
+                json!({"restarted": {"mail": {"frame": {"binary": STANDARD.encode("xxxx")}}, "retried": true}}),
+            ),
+            (
+                json!({"restarted": {"mail": "silence", "retried": false}}),
+                json!({"restarted": {"mail": "silence", "retried": false}}),
+            ),
+        ];
+        for (mut mail, expected) in cases {
+            hide_mail(&mut mail);
+            assert_eq!(mail, expected);
+        }
     }
 }
