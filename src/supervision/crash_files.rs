@@ -226,7 +226,7 @@ impl CrashFiles {
         }
         let files = crash_files(folder)?;
         for old in &files[..files.len().saturating_sub(*most)] {
-            fs::remove_file(old)?;
+            remove_old(old)?;
         }
         Ok(path)
     }
@@ -253,6 +253,14 @@ impl Handler<Draft> for CrashFiles {
     fn handle(&mut self, draft: Draft, _: &mut Self::Context) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.keep(draft);
+    }
+}
+
+fn remove_old(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        // Whoever else tidies the folder was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -360,6 +368,17 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         let file = actor.folder.path.join(&names(&actor)[0]);
         assert_eq!((mode(&actor.folder.path), mode(&file)), (0o700, 0o600));
+        fs::remove_dir_all(&actor.folder.path).expect("removed");
+    }
+
+    #[test]
+    fn an_old_file_that_somebody_else_removed_is_no_failure() {
+        let mut actor = actor("tidied", 1);
+        actor.keep(draft(1));
+        let old = actor.folder.path.join(&names(&actor)[0]);
+        assert!(remove_old(&old).is_ok() && !old.exists());
+        assert!(remove_old(&old).is_ok());
+        assert!(remove_old(&actor.folder.path).is_err(), "anything else is one");
         fs::remove_dir_all(&actor.folder.path).expect("removed");
     }
 
