@@ -12,11 +12,9 @@ use compact_str::CompactString;
 use crate::{
     channel::{
         directory::{Channel, Directory},
-        home::{CatchUp, Event, Gap, Since},
+        home::{Event, Gap, Since},
         homes::{Homes, Outgoing, unused},
-        message::{
-            Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Purpose, Spread, Subscriber, Tag, Whisper,
-        },
+        message::{Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Spread, Tag, Whisper},
         overflow::Overflows,
         seat::Seat,
     },
@@ -152,12 +150,13 @@ impl ChannelHub {
     where
         B: Channeled,
     {
-        for (shard, _) in to.iter().enumerate().filter(|&(_, &count)| count > 0) {
-            if shard == usize::from(post.shard()) {
-                self.spread(what, post);
-            } else {
-                post.send(shard as u16, Letter::Spread(what.clone()));
-            }
+        // Here last: that is work of this hub's own, and a panic in it is nobody else's.
+        let own = usize::from(post.shard());
+        for (shard, _) in to.iter().enumerate().filter(|&(shard, &count)| count > 0 && shard != own) {
+            post.send(shard as u16, Letter::Spread(what.clone()));
+        }
+        if to.get(own).is_some_and(|&count| count > 0) {
+            self.spread(what, post);
         }
     }
 
@@ -211,7 +210,12 @@ impl ChannelHub {
         };
         if !awaited {
             self.under_way.owed = None;
-            return self.arrive_late(channel, to, tag, &catch_up, subscriber, post);
+            // Its socket, or its record, has gone while it asked: nobody has been told of it, so it is none. One that inherits
+            // has its place by the record, whose farewell gives it back.
+            if !subscriber.inherits {
+                self.give_up_place(channel, subscriber.user, post);
+            }
+            return;
         }
         let seat = self.seats.entry(Arc::clone(&channel)).or_insert_with(|| Seat::new(catch_up.epoch, catch_up.head));
         (seat.epoch, seat.head) = (catch_up.epoch, catch_up.head);
@@ -232,35 +236,6 @@ impl ChannelHub {
         }
         for event in missed {
             post.tell(to, Notice::Event(Rc::new(event)));
-        }
-    }
-
-    /// A subscription is answered whose socket, or record, has gone while it was asked for: nobody has been told of it, so
-    /// it is none.
-    fn arrive_late<B>(
-        &mut self,
-        channel: Arc<Channel>,
-        to: ConnectionId,
-        tag: Tag,
-        catch_up: &CatchUp,
-        subscriber: Subscriber,
-        post: &mut Post<'_, B, impl Network>,
-    ) where
-        B: Channeled,
-    {
-        if !subscriber.inherits {
-            // One that inherits has its place by the record, whose farewell gives it back.
-            return self.give_up_place(channel, subscriber.user, post);
-        }
-        if tag.purpose == Purpose::Welcome && post.is_live(to) {
-            // Resumed and lost again: still paused, from where this replay would have begun.
-            let missed = catch_up.missed.first().map(|event| event.offset);
-            let first = catch_up.gap.map(|gap| gap.from).or(missed).unwrap_or(catch_up.head + 1);
-            let since = Since::Parked { epoch: catch_up.epoch, offset: first.saturating_sub(1), undelivered: 0 };
-            let paused = self.paused.entry(to).or_default();
-            if paused.iter().all(|(known, _)| *known != channel) {
-                paused.push((channel, since));
-            }
         }
     }
 
@@ -342,7 +317,7 @@ impl ChannelHub {
         was_seated
     }
 
-    fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: u64) {
+    fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: u64, told: bool) {
         let untold = self.overflows.take(from.index());
         for channel in channels {
             let Some((epoch, offset)) = self.seats.get(&channel).map(|seat| (seat.epoch, seat.head)) else { continue };
@@ -351,21 +326,27 @@ impl ChannelHub {
                 let refused = untold.iter().find(|(of, _)| *of == channel).map_or(0, |(_, gap)| offset + 1 - gap.from);
                 let since = Since::Parked { epoch, offset, undelivered: undelivered + refused };
                 let paused = self.paused.entry(from).or_default();
-                paused.retain(|(known, _)| *known != channel);
-                paused.push((channel, since));
+                match paused.iter_mut().find(|(known, _)| *known == channel) {
+                    Some((_, earlier)) if told => *earlier = since,
+                    Some(_) => {}
+                    None => paused.push((channel, since)),
+                }
             }
         }
     }
 
     /// From where a paused subscription would go on.
-    fn take_paused(&mut self, from: ConnectionId, channel: &Arc<Channel>) -> Option<Since> {
-        let paused = self.paused.get_mut(&from)?;
-        let at = paused.iter().position(|(known, _)| known == channel)?;
-        let (_, since) = paused.swap_remove(at);
-        if paused.is_empty() {
-            self.paused.remove(&from);
+    fn paused_since(&self, from: ConnectionId, channel: &Arc<Channel>) -> Option<Since> {
+        self.paused.get(&from)?.iter().find(|(known, _)| known == channel).map(|(_, since)| since.clone())
+    }
+
+    fn forget_paused(&mut self, from: ConnectionId, channel: &Arc<Channel>) {
+        if let Some(paused) = self.paused.get_mut(&from) {
+            paused.retain(|(known, _)| known != channel);
+            if paused.is_empty() {
+                self.paused.remove(&from);
+            }
         }
-        Some(since)
     }
 }
 
@@ -399,13 +380,14 @@ impl<B: Channeled> Hub<B> for ChannelHub {
             Ask::Unsubscribe { channel, user } => {
                 self.leave_seat(&channel, from.index());
                 self.withdraw(&channel, from, post);
-                self.take_paused(from, &channel);
+                self.forget_paused(from, &channel);
                 self.give_up_place(channel, user, post);
             }
-            Ask::Pause { channels, undelivered } => self.pause(from, channels, undelivered),
+            Ask::Pause { channels, undelivered, told } => self.pause(from, channels, undelivered, told),
+            Ask::Resumed => drop(self.paused.remove(&from)),
             Ask::Resume { channel, tag, cursor, subscriber } => {
-                let since = self.take_paused(from, &channel);
-                let since = cursor.or(since).unwrap_or(Since::Head);
+                // Remembered until the client has been told: its socket may be gone before.
+                let since = cursor.or_else(|| self.paused_since(from, &channel)).unwrap_or(Since::Head);
                 let request = HomeRequest::Subscribe { subscriber, since };
                 self.ask_home(channel, Origin::Connection(from, tag), request, post);
             }
