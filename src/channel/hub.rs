@@ -19,6 +19,8 @@ use crate::{
         },
         overflow::Overflows,
         seat::Seat,
+        storage::{News, Storage, What},
+        under_way::UnderWay,
     },
     id::ConnectionId,
     protocol::{
@@ -39,24 +41,12 @@ pub struct ChannelHub {
     metrics: Metrics,
     presence_interval_ms: u32,
     seats: HashMap<Arc<Channel>, Seat>,
-    homes: Homes,
+    pub(super) homes: Homes,
     paused: HashMap<ConnectionId, Vec<(Arc<Channel>, Since)>>,
     overflows: Overflows,
     told_presence_at: u32,
     forgot_at: u32,
-    under_way: UnderWay,
-}
-
-/// What the hub is doing, for the case that it panics over it.
-#[derive(Default)]
-#[expect(clippy::redundant_allocation, reason = "the notice it is taken from: see there")]
-struct UnderWay {
-    /// Who has asked and not been answered.
-    owed: Option<(ConnectionId, Tag)>,
-    /// What is being offered to the subscribers of this shard.
-    event: Option<Rc<Arc<Event>>>,
-    /// The last of them it was offered to, or was about to be.
-    reached: u32,
+    pub(super) under_way: UnderWay,
 }
 
 /// What a hub remembers.
@@ -104,6 +94,13 @@ impl ChannelHub {
         }
     }
 
+    /// With a store: channels of durable namespaces are kept there.
+    #[must_use]
+    pub fn with_storage(mut self, storage: Storage) -> Self {
+        self.homes = self.homes.with_storage(storage);
+        self
+    }
+
     /// What it remembers, for looking whether it is back to nothing.
     #[cfg(feature = "simulation")]
     #[must_use]
@@ -131,7 +128,7 @@ impl ChannelHub {
     }
 
     /// Serves a request to a channel that lives here: its news first, then the answer.
-    fn at_home<B>(
+    pub(super) fn serve<B>(
         &mut self,
         channel: Arc<Channel>,
         origin: Origin,
@@ -148,16 +145,17 @@ impl ChannelHub {
     }
 
     /// Sends something once to every shard with subscribers.
-    fn send_out<B>(&mut self, Outgoing { to, what }: &Outgoing, post: &mut Post<'_, B, impl Network>)
+    pub(super) fn send_out<B>(&mut self, Outgoing { to, what }: &Outgoing, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
-        for (shard, _) in to.iter().enumerate().filter(|&(_, &count)| count > 0) {
-            if shard == usize::from(post.shard()) {
-                self.spread(what, post);
-            } else {
-                post.send(shard as u16, Letter::Spread(what.clone()));
-            }
+        let own = usize::from(post.shard());
+        for (shard, _) in to.iter().enumerate().filter(|&(shard, &count)| count > 0 && shard != own) {
+            post.send(shard as u16, Letter::Spread(what.clone()));
+        }
+        // The last one: what panics here must not keep it from the others.
+        if to.get(own).is_some_and(|&count| count > 0) {
+            self.spread(what, post);
         }
     }
 
@@ -172,8 +170,13 @@ impl ChannelHub {
         }
     }
 
-    fn answer<B>(&mut self, channel: Arc<Channel>, origin: Origin, answer: Answer, post: &mut Post<'_, B, impl Network>)
-    where
+    pub(super) fn answer<B>(
+        &mut self,
+        channel: Arc<Channel>,
+        origin: Origin,
+        answer: Answer,
+        post: &mut Post<'_, B, impl Network>,
+    ) where
         B: Channeled,
     {
         match origin {
@@ -437,6 +440,11 @@ impl<B: Channeled> Hub<B> for ChannelHub {
             Letter::Home { channel, origin, request } => self.at_home(channel, origin, request, post),
             Letter::Answer { channel, to, tag, answer } => self.arrive(channel, to, tag, answer, post),
             Letter::Spread(what) => self.spread(&what, post),
+            Letter::Store(news) => {
+                let channel = Arc::clone(&news.channel);
+                self.homes.hear(news);
+                self.work_off(channel, post);
+            }
         }
     }
 
@@ -450,16 +458,21 @@ impl<B: Channeled> Hub<B> for ChannelHub {
     /// Homes and seats are kept: each of their changes is one step, and there is nothing they could be built again from.
     /// What a panic left undone is told: the request as crashed, the event as a gap to those it did not reach.
     fn crashed(&mut self, post: &mut Post<'_, B, impl Network>) {
-        let UnderWay { owed, event, reached } = std::mem::take(&mut self.under_way);
+        let UnderWay { owed, stored, durable, event, reached } = std::mem::take(&mut self.under_way);
         if let Some((to, tag)) = owed {
-            let fault = Fault::new(ErrorCode::Crashed, "the channel's shard crashed over this request");
-            // Nobody looks at the channel of a failure.
-            let (channel, answer) = (self.directory.imagine(""), Answer::Failed(fault));
+            let crashed = || Fault::new(ErrorCode::Crashed, "the channel's shard crashed over this request");
+            let answer = stored.map_or_else(|| Answer::Failed(crashed()), Answer::Published);
+            // Nobody looks at the channel of a failure, or of a publication.
+            let channel = self.directory.imagine("");
             if to.shard() == post.shard() {
                 post.tell(to, Notice::Answer { channel, tag, answer });
             } else {
                 post.send(to.shard(), Letter::Answer { channel, to, tag, answer });
             }
+        }
+        if let Some(channel) = durable {
+            // The rest of its tasks, and perhaps an event that is on disk and that nobody has been told of.
+            post.send(post.shard(), Letter::Store(News { channel, what: What::Interrupted }));
         }
         let Some(event) = event else { return };
         let (channel, offset) = (&event.channel, event.offset);
