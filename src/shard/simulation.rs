@@ -70,7 +70,7 @@ pub struct Traces {
 pub struct Escaped {
     /// Of the panic.
     pub report: CrashReport,
-    /// Whose service it broke: that socket is cut.
+    /// Whose service it broke: a crash of that connection.
     pub serving: Option<ConnectionId>,
 }
 

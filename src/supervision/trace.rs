@@ -49,7 +49,7 @@ impl Trace {
         Some(Self(Backtrace::new_unresolved().frames().iter().map(distance).collect()))
     }
 
-    /// Reads what [`Trace::to_text`] has written; `None`: it is something else.
+    /// Reads what `to_text` has written; `None`: it is something else.
     #[must_use]
     pub fn of_text(text: &str) -> Option<Self> {
         text.split_whitespace().map(|distance| distance.parse().ok()).collect::<Option<_>>().map(Self)

@@ -394,7 +394,12 @@ impl Client {
         match link.peer.line() {
             Line::Open => Ok(()),
             // Whoever does not read for so long is closed without having read why.
-            _ if link.doomed || link.phase == Phase::Leaving || world.now - drained >= PATIENCE => {
+            // So is one whose socket holds less than the server has to say.
+            _ if link.doomed
+                || link.phase == Phase::Leaving
+                || world.now - drained >= PATIENCE
+                || (world.plan.capacity <= 100 && link.longest_deafness >= PATIENCE) =>
+            {
                 self.lost();
                 Ok(())
             }
@@ -521,7 +526,9 @@ impl Client {
                     let users = roster["users"].as_array().into_iter().flatten();
                     let status =
                         |user: &Value| Some((user["user"].as_str()?.to_owned(), user["status"].as_str()?.to_owned()));
-                    own.roster = Some(users.filter_map(status).collect());
+                    let seen: BTreeMap<_, _> = users.filter_map(status).collect();
+                    // Of more than a hundred only the first are told here: no roster to be judged by.
+                    own.roster = (roster["count"].as_u64() == Some(seen.len() as u64)).then_some(seen);
                 }
                 self.subscriptions.insert(channel, own);
                 Ok(())

@@ -10,6 +10,8 @@ struct History {
     restarts: Vec<u64>,
     /// Crashed restarts in a row.
     in_a_row: u32,
+    /// A panic outside of every turn was counted as its crash; there the restart is tried once.
+    escaped: bool,
 }
 
 /// What happened to the connections of one slot.
@@ -41,25 +43,23 @@ impl Crashes {
         let slot = self.slots.entry((crashed.connection.shard(), crashed.connection.index())).or_default();
         slot.deliveries += u32::from(crashed.kind == "message");
         history.in_a_row = if crashed.kind == "restarted" { history.in_a_row + 1 } else { 0 };
+        history.escaped |= crashed.kind == "escape";
         let at = crashed.at.as_millis() as u64;
         let within = self.within.as_millis() as u64;
         history.restarts.retain(|restart| at - restart <= within);
-        let spent = match crashed.kind {
-            // Has no socket left; its record goes.
-            "detached" => true,
-            // What cannot be told ends the socket, spent or not.
-            "restarted" if history.in_a_row > 2 => true,
-            _ if history.restarts.len() >= self.max_restarts => true,
-            _ => {
-                history.restarts.push(at);
-                slot.condemned = slot.condemned.max((history.in_a_row == 2).then_some(crashed.at));
-                false
-            }
-        };
-        if spent {
+        let spent = history.restarts.len() >= self.max_restarts;
+        let untold = crashed.kind == "restarted" && (history.in_a_row > 1 || history.escaped);
+        if !spent && history.in_a_row <= 2 {
+            history.restarts.push(at);
+        }
+        if spent || untold {
             slot.condemned = Some(crashed.at);
         }
-        spent
+        // One that is parked already has lost its socket, and may have another by now. A restart that could not be told
+        // may have been for something that nobody misses.
+        // And whether its restart was counted after a panic outside of turns is not seen from here.
+        !history.escaped
+            && ((spent && crashed.kind != "detached") || (crashed.kind == "restarted" && history.in_a_row > 2))
     }
 
     /// A connection in one of these slots has spent its budget since then.

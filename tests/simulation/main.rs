@@ -98,7 +98,7 @@ fn a_seed_always_gives_the_same_run() {
 #[test]
 fn a_crowd_keeps_its_promises_too() {
     dormouse::supervision::install();
-    let clients = number("CLIENTS").unwrap_or(500) as usize;
+    let clients = number("CLIENTS").unwrap_or(400) as usize;
     let tally = run(number("SEED").unwrap_or(1), Some(clients), None).unwrap_or_else(|failure| panic!("{failure}"));
     println!("{clients} clients: {tally:?}");
     assert!(tally.sockets >= clients as u64);

@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Bench, failure};
+use super::{Bench, failure, subscribed};
 use crate::{
-    channel::{Answer, Notice, Purpose},
+    channel::{Answer, Gap, Notice, Purpose},
     connection::{ConnectionActor, Opening},
-    protocol::encoding::{Encoding, Payload, msgpack_from_json},
+    protocol::{
+        encoding::{Encoding, Payload, msgpack_from_json},
+        frame::GapReason,
+    },
     shard::{Cause, Crash, Fault, Mail},
 };
 
@@ -106,6 +109,42 @@ fn a_welcome_that_crashed_twice_does_not_keep_ready_back() {
     let effects = after(&mut bench, Mail::Message(&answer));
     effects.says([json!({"op": "ready", "generation": 2, "subscriptions": []}), restarted(2, None, 1)]);
     assert_eq!(effects.hold, Some(false));
+}
+
+#[test]
+fn an_opening_or_a_resume_that_crashed_is_begun_again() {
+    let mut bench = Bench::new();
+    let opening = Opening { encoding: Some(Encoding::Json), token: None, subscribe: Vec::new() };
+    let hello = json!({"op": "hello"});
+    after(&mut bench, Mail::Opened(&opening)).says([hello, restarted(2, None, 0)]);
+    let mut bench = Bench::ready(&["a"]);
+    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
+    let ticket = bench.ticket();
+    let effects = after(&mut bench, Mail::Claimed(&ticket));
+    effects.says([restarted(2, None, 0)]).asks(&["resume a ann Online where it was"]);
+    assert_eq!(effects.hold, Some(true), "ready is on its way");
+}
+
+#[test]
+fn a_gap_that_crashed_twice_is_told_all_the_same() {
+    let mut bench = Bench::ready(&["a"]);
+    let channel = bench.directory.intern("a");
+    let gap = Gap { from: 3, to: 5, reason: GapReason::Overflow };
+    let told = json!({"op": "gap", "channel": "a", "from": 3, "to": 5, "reason": "overflow"});
+    after(&mut bench, Mail::Message(&Notice::Gap { channel, gap })).says([told, restarted(2, None, 0)]);
+}
+
+#[test]
+fn a_subscription_whose_answer_crashed_twice_is_given_up_again() {
+    let mut bench = Bench::ready(&[]);
+    let answer = Notice::Answer {
+        channel: bench.directory.intern("a"),
+        tag: bench.record.tag(Purpose::Subscription(Some(4))),
+        answer: subscribed(),
+    };
+    let effects = after(&mut bench, Mail::Message(&answer));
+    effects.says([failure(Some(4), "crashed"), restarted(2, Some(4), 0)]).asks(&["unsubscribe a ann"]);
+    assert!(bench.record.subscription("a").is_none());
 }
 
 #[test]
