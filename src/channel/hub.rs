@@ -40,10 +40,10 @@ pub struct ChannelHub {
     directory: Arc<Directory>,
     metrics: Metrics,
     presence_interval_ms: u32,
-    seats: HashMap<Arc<Channel>, Seat>,
+    pub(super) seats: HashMap<Arc<Channel>, Seat>,
     pub(super) homes: Homes,
-    paused: HashMap<ConnectionId, Vec<(Arc<Channel>, Since)>>,
-    overflows: Overflows,
+    pub(super) paused: HashMap<ConnectionId, Vec<(Arc<Channel>, Since)>>,
+    pub(super) overflows: Overflows,
     told_presence_at: u32,
     forgot_at: u32,
     pub(super) under_way: UnderWay,
@@ -335,7 +335,7 @@ impl ChannelHub {
         });
     }
 
-    fn leave_seat(&mut self, channel: &Arc<Channel>, index: u32) -> bool {
+    pub(super) fn leave_seat(&mut self, channel: &Arc<Channel>, index: u32) -> bool {
         let Some(seat) = self.seats.get_mut(channel) else { return false };
         let was_seated = seat.members.contains(index);
         seat.remove(index);
@@ -343,32 +343,6 @@ impl ChannelHub {
             self.seats.remove(channel);
         }
         was_seated
-    }
-
-    fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: u64) {
-        let untold = self.overflows.take(from.index());
-        for channel in channels {
-            let Some((epoch, offset)) = self.seats.get(&channel).map(|seat| (seat.epoch, seat.head)) else { continue };
-            if self.leave_seat(&channel, from.index()) {
-                // What did not reach the client is among the channel's newest.
-                let refused = untold.iter().find(|(of, _)| *of == channel).map_or(0, |(_, gap)| offset + 1 - gap.from);
-                let since = Since::Parked { epoch, offset, undelivered: undelivered + refused };
-                let paused = self.paused.entry(from).or_default();
-                paused.retain(|(known, _)| *known != channel);
-                paused.push((channel, since));
-            }
-        }
-    }
-
-    /// From where a paused subscription would go on.
-    fn take_paused(&mut self, from: ConnectionId, channel: &Arc<Channel>) -> Option<Since> {
-        let paused = self.paused.get_mut(&from)?;
-        let at = paused.iter().position(|(known, _)| known == channel)?;
-        let (_, since) = paused.swap_remove(at);
-        if paused.is_empty() {
-            self.paused.remove(&from);
-        }
-        Some(since)
     }
 }
 

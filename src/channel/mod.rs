@@ -12,6 +12,7 @@ mod homes;
 mod hub;
 mod message;
 mod overflow;
+mod pauses;
 mod presence;
 mod seat;
 mod shared_frame;
