@@ -374,22 +374,62 @@ mod tests {
         String::from_utf8_lossy(&read).into_owned()
     }
 
-    #[actix_rt::test]
-    async fn a_request_whose_hub_panics_is_answered_as_crashed_on_the_same_shard_and_across() {
-        supervision::install();
-        let mut config = Config::default();
-        (config.shards.count, config.store.engine) = (2, config::Engine::Memory);
-        let (gateway, _, threads) = start(config).expect("starts");
+    /// Ann, with a `ready` behind her.
+    async fn connect(gateway: &Gateway, subscribe: &[&str]) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
         client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         let (server, _) = listener.accept().expect("accepts");
         server.set_nonblocking(true).expect("nonblocking");
         assert!(gateway.sockets.admit(usize::MAX));
-        let opening =
-            Opening { encoding: Some(Default::default()), token: Some("ann".to_owned()), subscribe: Vec::new() };
+        let subscribe = subscribe.iter().map(|&channel| channel.into()).collect();
+        let opening = Opening { encoding: Some(Default::default()), token: Some("ann".to_owned()), subscribe };
         gateway.shards.adopt(server, Vec::new(), Vec::new(), opening).await.expect("a shard");
         read_until(&mut client, r#""op":"ready""#);
+        client
+    }
+
+    fn publish(data: &str) -> HomeRequest {
+        let data = serde_json::value::RawValue::from_string(data.to_owned()).expect("json");
+        HomeRequest::Publish(Publication { from: "ann".into(), data, key: None })
+    }
+
+    #[actix_rt::test]
+    async fn an_event_of_which_the_store_crashed_without_a_word_is_heard_if_it_is_on_disk() {
+        supervision::install();
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = Config::default();
+        (config.shards.count, config.store.path) = (2, folder.path().to_owned());
+        let (gateway, _, threads) = start(config).expect("starts");
+        let mut client = connect(&gateway, &["chat:a"]).await;
+        let channel = gateway.directory.intern("chat:a");
+        for data in ["\"one\"", "\"two\""] {
+            assert!(gateway.ask_home(Arc::clone(&channel), publish(data)).await.is_ok());
+        }
+        gateway.faults.panic_once();
+        let fault = gateway.ask_home(Arc::clone(&channel), publish("\"crash\"")).await.expect_err("a crash");
+        assert_eq!(fault.code, crate::protocol::error::ErrorCode::Crashed);
+        assert!(gateway.ask_home(Arc::clone(&channel), publish("\"last\"")).await.is_ok());
+        let history = HomeRequest::History { after: None, before: None, limit: 100 };
+        let Ok(Answer::History { events, .. }) = gateway.ask_home(channel, history).await else {
+            unreachable!("a history")
+        };
+        // The log had it in its file before the crash, so it is kept, and nobody missed it.
+        assert_eq!(events.iter().map(|event| event.offset).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        let read = read_until(&mut client, "\"last\"");
+        let heard: Vec<_> = ["one", "two", "crash", "last"].iter().filter_map(|data| read.find(data)).collect();
+        assert!(heard.len() == 4 && heard.is_sorted(), "{read}");
+        assert!(gateway.children.stop().await.is_empty());
+        assert!(join(threads, Duration::from_secs(60)), "every thread ends");
+    }
+
+    #[actix_rt::test]
+    async fn a_request_whose_hub_panics_is_answered_as_crashed_on_the_same_shard_and_across() {
+        supervision::install();
+        let mut config = Config::default();
+        (config.shards.count, config.store.engine) = (2, config::Engine::Memory);
+        let (gateway, _, threads) = start(config).expect("starts");
+        let mut client = connect(&gateway, &[]).await;
         let list = || List { sort: Sort::Idle, limit: 1 };
         let listed = gateway.shards.ask_all(list).await.expect("the shards run");
         let connection = listed.into_iter().flatten().next().expect("one connection").connection;
@@ -411,16 +451,12 @@ mod tests {
             let durable =
                 (0..).map(|n| gateway.directory.intern(&format!("chat:{n}"))).find(|known| known.home == home);
             let durable = durable.expect("one of so many lives there");
-            let publish = || {
-                let data = serde_json::value::RawValue::from_string("1".to_owned()).expect("json");
-                HomeRequest::Publish(Publication { from: "ann".into(), data, key: None })
-            };
-            let first = gateway.write_home(Arc::clone(&durable), publish()).expect("room");
+            let first = gateway.write_home(Arc::clone(&durable), publish("1")).expect("room");
             let origin = Origin::Connection(connection, Tag { socket: 0, purpose: Purpose::Request(Some(id + 10)) });
             let request = HomeRequest::Unsubscribe { user: "ann".into(), shard: u16::MAX };
             let letter = Letter::Home { channel: Arc::clone(&durable), origin, request };
             assert!(gateway.shards.write(home, letter).is_ok());
-            let second = gateway.write_home(durable, publish()).expect("room");
+            let second = gateway.write_home(durable, publish("1")).expect("room");
             let read = read_until(&mut client, &format!(r#""id":{}"#, id + 10));
             assert!(read.contains(r#""code":"crashed""#), "{read}");
             for (asked, wanted) in [(first, 1), (second, 2)] {
