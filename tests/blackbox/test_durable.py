@@ -8,7 +8,7 @@ import random
 import threading
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from client import Client, Refused, eventually, fresh
 
@@ -166,7 +166,7 @@ class Publisher(threading.Thread):
                 for n, channel, number in asked:
                     self.acknowledged[channel, str(n)] = (client.answer(number)["offset"], n)
                     self.next = n + 1
-        except (ConnectionClosed, ConnectionError, OSError, TimeoutError, EOFError):
+        except (WebSocketException, OSError, TimeoutError, EOFError):
             pass
 
 
