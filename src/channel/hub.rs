@@ -12,11 +12,9 @@ use compact_str::CompactString;
 use crate::{
     channel::{
         directory::{Channel, Directory},
-        home::{CatchUp, Event, Gap, Since},
+        home::{Event, Gap, Since},
         homes::{Homes, Outgoing, unused},
-        message::{
-            Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Purpose, Spread, Subscriber, Tag, Whisper,
-        },
+        message::{Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Spread, Tag, Whisper},
         overflow::Overflows,
         seat::Seat,
         storage::{News, Storage, What},
@@ -149,11 +147,11 @@ impl ChannelHub {
     where
         B: Channeled,
     {
+        // Here last: that is work of this hub's own, and a panic in it is nobody else's.
         let own = usize::from(post.shard());
         for (shard, _) in to.iter().enumerate().filter(|&(shard, &count)| count > 0 && shard != own) {
             post.send(shard as u16, Letter::Spread(what.clone()));
         }
-        // The last one: what panics here must not keep it from the others.
         if to.get(own).is_some_and(|&count| count > 0) {
             self.spread(what, post);
         }
@@ -214,7 +212,12 @@ impl ChannelHub {
         };
         if !awaited {
             self.under_way.owed = None;
-            return self.arrive_late(channel, to, tag, &catch_up, subscriber, post);
+            // Its socket, or its record, has gone while it asked: nobody has been told of it, so it is none. One that inherits
+            // has its place by the record, whose farewell gives it back.
+            if !subscriber.inherits {
+                self.give_up_place(channel, subscriber.user, post);
+            }
+            return;
         }
         let seat = self.seats.entry(Arc::clone(&channel)).or_insert_with(|| Seat::new(catch_up.epoch, catch_up.head));
         (seat.epoch, seat.head) = (catch_up.epoch, catch_up.head);
@@ -235,35 +238,6 @@ impl ChannelHub {
         }
         for event in missed {
             post.tell(to, Notice::Event(Rc::new(event)));
-        }
-    }
-
-    /// A subscription is answered whose socket, or record, has gone while it was asked for: nobody has been told of it, so
-    /// it is none.
-    fn arrive_late<B>(
-        &mut self,
-        channel: Arc<Channel>,
-        to: ConnectionId,
-        tag: Tag,
-        catch_up: &CatchUp,
-        subscriber: Subscriber,
-        post: &mut Post<'_, B, impl Network>,
-    ) where
-        B: Channeled,
-    {
-        if !subscriber.inherits {
-            // One that inherits has its place by the record, whose farewell gives it back.
-            return self.give_up_place(channel, subscriber.user, post);
-        }
-        if tag.purpose == Purpose::Welcome && post.is_live(to) {
-            // Resumed and lost again: still paused, from where this replay would have begun.
-            let missed = catch_up.missed.first().map(|event| event.offset);
-            let first = catch_up.gap.map(|gap| gap.from).or(missed).unwrap_or(catch_up.head + 1);
-            let since = Since::Parked { epoch: catch_up.epoch, offset: first.saturating_sub(1), undelivered: 0 };
-            let paused = self.paused.entry(to).or_default();
-            if paused.iter().all(|(known, _)| *known != channel) {
-                paused.push((channel, since));
-            }
         }
     }
 
@@ -376,13 +350,14 @@ impl<B: Channeled> Hub<B> for ChannelHub {
             Ask::Unsubscribe { channel, user } => {
                 self.leave_seat(&channel, from.index());
                 self.withdraw(&channel, from, post);
-                self.take_paused(from, &channel);
+                self.forget_paused(from, &channel);
                 self.give_up_place(channel, user, post);
             }
-            Ask::Pause { channels, undelivered } => self.pause(from, channels, undelivered),
+            Ask::Pause { channels, undelivered, told } => self.pause(from, channels, undelivered, told),
+            Ask::Resumed => drop(self.paused.remove(&from)),
             Ask::Resume { channel, tag, cursor, subscriber } => {
-                let since = self.take_paused(from, &channel);
-                let since = cursor.or(since).unwrap_or(Since::Head);
+                // Remembered until the client has been told: its socket may be gone before.
+                let since = cursor.or_else(|| self.paused_since(from, &channel)).unwrap_or(Since::Head);
                 let request = HomeRequest::Subscribe { subscriber, since };
                 self.ask_home(channel, Origin::Connection(from, tag), request, post);
             }

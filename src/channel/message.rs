@@ -48,7 +48,12 @@ pub enum Ask {
         channels: Vec<Arc<Channel>>,
         /// So many events offered before did not reach the client.
         undelivered: u64,
+        /// The client knew of the subscription. One that it had not been told of since it came back stays paused where it
+        /// was paused before.
+        told: bool,
     },
+    /// The client has been told of all that it goes on with.
+    Resumed,
     /// Go on with a paused subscription from where the shard was when it paused.
     Resume {
         /// The channel.
@@ -85,7 +90,7 @@ impl Ask {
         match self {
             Self::OfHome { channel, .. } => Some(channel),
             Self::Unsubscribe { channel, .. } | Self::Resume { channel, .. } => Some(&channel.name),
-            Self::Pause { .. } | Self::SetStatus { .. } | Self::Farewell { .. } => None,
+            Self::Pause { .. } | Self::Resumed | Self::SetStatus { .. } | Self::Farewell { .. } => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     connection::{
         actor::ConnectionActor,
         identify,
-        record::{Phase, Record, Subscription},
+        record::{Record, Subscription},
     },
     protocol::{
         error::{ErrorCode, Fault},
@@ -43,7 +43,7 @@ pub(crate) fn gap(record: &Record, channel: &str, gap: Gap, turn: &mut Connectio
 pub(crate) fn answer(record: &mut Record, notice: &Notice, turn: &mut ConnectionTurn) {
     let Notice::Answer { channel, tag, answer } = notice else { return };
     if let Answer::Subscribed { subscriber, .. } = answer {
-        seat(record, channel, subscriber, turn);
+        seat(record, channel, subscriber);
     }
     if tag.socket != record.socket {
         // Asked by a socket that is gone: nobody here waits for it.
@@ -82,7 +82,7 @@ pub(crate) fn answer(record: &mut Record, notice: &Notice, turn: &mut Connection
 }
 
 /// The home has counted this connection in: the record says so too.
-pub(crate) fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Subscriber, turn: &mut ConnectionTurn) {
+pub(crate) fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Subscriber) {
     if let Some(identity) = record.identity_mut() {
         match identity.subscriptions.iter_mut().find(|own| own.channel == *channel) {
             Some(own) => own.watches = subscriber.watches,
@@ -90,10 +90,6 @@ pub(crate) fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Sub
                 identity.subscriptions.push(Subscription { channel: Arc::clone(channel), watches: subscriber.watches })
             }
         }
-    }
-    if record.phase == Phase::Parked {
-        // The socket was lost while the home answered.
-        turn.ask(Ask::Pause { channels: vec![Arc::clone(channel)], undelivered: 0 });
     }
 }
 
@@ -103,7 +99,7 @@ pub(crate) fn unheard(notice: &Notice) -> Option<Ask> {
     let channel = Arc::clone(channel);
     Some(if subscriber.inherits {
         // The record knows this subscription, and gives it up when it goes.
-        Ask::Pause { channels: vec![channel], undelivered: 0 }
+        Ask::Pause { channels: vec![channel], undelivered: 0, told: false }
     } else {
         Ask::Unsubscribe { channel, user: subscriber.user.clone() }
     })

@@ -89,10 +89,16 @@ pub(crate) fn renew(record: &mut Record, id: Option<RequestId>, renewal: &Identi
 
 /// Whether a client with `ticket` may go on with the session of `record`.
 pub(crate) fn admits(record: &Record, ticket: &Ticket) -> bool {
-    let Some(identity) = record.identity.as_ref().filter(|_| matches!(record.phase, Phase::Ready | Phase::Parked))
-    else {
-        return false;
+    let Some(identity) = record.identity.as_ref() else { return false };
+    let is_known = match record.phase {
+        Phase::Ready | Phase::Parked => true,
+        // On its way back with a socket that may be dead already. One that has never been welcomed has no secret.
+        Phase::Welcoming => identity.secret != SessionSecret::default(),
+        Phase::Unidentified => false,
     };
+    if !is_known {
+        return false;
+    }
     let previous = identity.previous().is_some_and(|previous| same_secret(previous, &ticket.secret));
     // Both secrets are compared whatever the first says, and each in constant time.
     let known = same_secret(&identity.secret, &ticket.secret) | previous;
@@ -279,13 +285,17 @@ fn ready(record: &mut Record, turn: &mut ConnectionTurn) {
     identity.secret = secret;
     identity.tidy();
     let session = SessionToken { connection: turn.connection(), secret }.to_string();
+    let resumed = welcome.resumed;
     let frame = Frame::Ready {
         user: &identity.user,
         session,
-        resumed: welcome.resumed,
+        resumed,
         generation: turn.generation(),
         subscriptions: &welcome.states,
         memberships: [],
     };
     turn.send(encoding, &frame);
+    if resumed {
+        turn.ask(Ask::Resumed);
+    }
 }

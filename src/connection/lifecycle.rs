@@ -84,6 +84,7 @@ pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: u64, turn
     if goodbye || nameless {
         return turn.end();
     }
+    let told = record.phase != Phase::Welcoming;
     record.phase = Phase::Parked;
     record.socket = record.socket.wrapping_add(1);
     if record.identity.as_ref().is_some_and(|identity| identity.rare.is_some())
@@ -92,7 +93,7 @@ pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: u64, turn
         identity.rare_mut().welcome = None;
         identity.tidy();
     }
-    turn.ask(Ask::Pause { channels: record.channels(), undelivered });
+    turn.ask(Ask::Pause { channels: record.channels(), undelivered, told });
 }
 
 /// The node leaves.

@@ -115,7 +115,7 @@ pub(crate) fn restarted(record: &mut Record, restart: Restart<'_>, turn: &mut Co
 /// A subscription that the home has counted and the client will not hear of is given up again; one it had before goes on.
 fn unseat(record: &mut Record, channel: &Arc<Channel>, tag: Tag, subscriber: &Subscriber, turn: &mut ConnectionTurn) {
     if subscriber.inherits && tag.purpose != Purpose::Welcome {
-        return delivery::seat(record, channel, subscriber, turn);
+        return delivery::seat(record, channel, subscriber);
     }
     if let Some(identity) = record.identity_mut() {
         identity.subscriptions.retain(|own| own.channel != *channel);

@@ -177,8 +177,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     /// A turn panicked: count it, spend the budget, and let the next generation know. The socket, the session and the
     /// mailbox were never in the turn's hands, so nothing of them needs repair.
     fn crashed(&mut self, index: u32, mail: Mail<'_, B>, report: &CrashReport, retriable: bool) -> Next {
-        // When the turn began: what it did before it panicked counts too, for unwinding it is most of what a restart costs.
-        let began = self.now.micros;
+        let stalled = std::mem::take(&mut self.stalled);
+        // When the turn began: unwinding it is most of what a restart costs. A stall is told elsewhere.
+        let began = if stalled { self.clock.micros() } else { self.now.micros };
         let Some(id) = self.table.id(index) else { return Next::Stop };
         self.report(id, kind(&mail), report);
         #[cfg(feature = "simulation")]
@@ -190,7 +191,6 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         #[cfg(feature = "simulation")]
         let retriable = retriable && !faults::has(Defect::DroppedRetry);
         // A message that stalled once is not given the chance to do so again.
-        let stalled = std::mem::take(&mut self.stalled);
         let retriable = retriable && !stalled;
         let mut gave_up = self.spend(index) || (stalled && self.options.on_stall == OnStall::Close);
         // Others come again by themselves, or nobody waits for them.

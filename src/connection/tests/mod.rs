@@ -261,9 +261,10 @@ fn brief(ask: &Ask) -> String {
             }
         }
         Ask::Unsubscribe { channel, user } => format!("unsubscribe {} {user}", channel.name),
-        Ask::Pause { channels, undelivered } => {
-            format!("pause {} {undelivered}", names(channels))
+        Ask::Pause { channels, undelivered, told } => {
+            format!("pause {} {undelivered}{}", names(channels), if *told { "" } else { " untold" })
         }
+        Ask::Resumed => "resumed".to_owned(),
         Ask::Resume { channel, cursor, subscriber, .. } => {
             let cursor = cursor.as_ref().map_or("where it was".to_owned(), since);
             format!("resume {} {} {:?} {cursor}", channel.name, subscriber.user, subscriber.status)

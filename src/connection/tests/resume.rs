@@ -136,14 +136,15 @@ fn a_refused_resume_is_a_fresh_session_whose_cursors_count() {
 }
 
 #[test]
-fn an_answer_that_comes_after_the_socket_was_lost_leaves_the_channel_paused() {
-    let mut bench = Bench::ready(&[]);
-    bench.frame(r#"{"op":"subscribe","id":1,"channel":"a"}"#);
-    let tag = bench.record.tag(Purpose::Request(Some(1)));
-    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
-    bench.answer_tagged("a", tag, subscribed()).says([]).asks(&["pause a 0"]);
+fn a_resume_whose_socket_dies_before_its_ready_can_be_tried_again() {
+    let mut bench = Bench::ready(&["a"]);
+    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 }).asks(&["pause a 0"]);
     let ticket = bench.ticket();
     bench.run(Mail::Claimed(&ticket)).asks(&["resume a ann Online where it was"]);
+    assert!(ConnectionActor::admits(&bench.record, &ticket));
+    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 }).asks(&["pause a 0 untold"]);
+    bench.run(Mail::Claimed(&ticket)).asks(&["resume a ann Online where it was"]);
+    bench.subscribed("a", Purpose::Welcome).asks(&["resumed"]).says([json!({"op": "ready", "resumed": true})]);
 }
 
 #[test]
