@@ -17,7 +17,7 @@
 //! http        listener, handshake and admission, API (http/api/), pages, metrics page, drain
 //! connection  ConnectionActor: one handler per message, the record, one function per op
 //! echo        the smallest behaviour: sends everything back
-//! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed)
+//! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed), storage
 //! shard       the engine: table of records, run queue, poller, turns, mailboxes, outboxes, sweeper, jobs, ledger
 //! supervision the tree: specs, supervisors, restarts; budgets, catch, crash reports and files, the watchdog
 //! store       what survives the process: events, memberships, cursors, keys; one thread commits in groups
@@ -32,6 +32,7 @@
 //! - The crash of a shard costs no socket: its state lives in `shard/core.rs`, outside the actor that drives it, and what
 //!   a service holds on the stack is caught by `shard/rescue.rs`.
 //! - One order per channel: `channel/home.rs` gives out the offsets.
+//! - Acknowledged is on disk: `channel/commits.rs` lets a durable publish be answered and spread when the store has it.
 //! - No hole and no double between replay and live: `channel/hub.rs` seats a subscriber when the answer arrives.
 //! - No silent loss: `channel/overflow.rs` remembers what a full mailbox refused, `shard/ledger.rs` counts every event.
 //! - An idle connection is a slot of `shard/table.rs` and a descriptor: no task, no timer, no buffer.
@@ -55,6 +56,7 @@
 //! | offsets, history, cursors, gaps, keys | `channel/home.rs` |
 //! | who hears what, and in which order | `channel/hub.rs` |
 //! | presence | `channel/presence.rs` |
+//! | how a durable channel opens, waits and recovers | `channel/commits.rs`, `channel/backlog.rs` |
 //! | what is kept on disk, and how | `store/mod.rs` is the contract, `store/log/` the embedded engine |
 //! | what one connection may hold or cost | `shard/table.rs`, `shard/mailbox.rs`, `shard/output.rs` |
 //! | reading, writing, fairness | `shard/stream.rs` |

@@ -4,24 +4,25 @@
 //! What is supervised, and how, is drawn in `README.md` from the specs given here. HTTP workers (handshakes, API, pages)
 //! keep no state and are actix-web's.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use actix_rt::{Arbiter, ArbiterHandle, System};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    channel::{ChannelHub, Directory},
+    channel::{self, ChannelHub, Directory},
     clock::Clock,
     config::Config,
     connection::{self, ConnectionActor, Settings},
     echo::{self, Echo, EchoSettings, NoHub},
     http::{self, Gateway},
     id::ConnectionId,
-    shard::{self, Behaviour as _, ReplayError, Replayed, Shards, Sockets},
+    shard::{self, Behaviour as _, ReplayError, Replayed, ReturnAddress, Shards, Sockets},
+    store::{Faults, Store, Warden},
     supervision::{
-        self, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Part, Policy, Strategy, SupervisorSpec,
-        Watchdog,
+        self, ChildSpec, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Part, Policy, Strategy,
+        SupervisorSpec, Watchdog,
     },
     telemetry::{self, Metrics},
 };
@@ -44,7 +45,7 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     // Beyond that accepting would fail; a client is better told with a 503.
     config.limits.max_connections = config.limits.max_connections.min(connections_for(descriptors));
     let connections = config.limits.max_connections;
-    let (gateway, settings, arbiters) = start(config)?;
+    let (gateway, settings, threads) = start(config)?;
     // Shards do the work; the HTTP side keeps pools of requests per worker, which an idle node pays for.
     let workers = (gateway.shards.count() / 2).max(1);
     let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
@@ -78,8 +79,8 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     if tokio::time::timeout(left(), gateway.children.stop()).await.is_err() {
         tracing::warn!("leaving before every actor has stopped");
     }
-    if !join(arbiters, left()) {
-        tracing::warn!("leaving before every shard's thread has ended: a turn or a blocking job is stuck");
+    if !join(threads, left()) {
+        tracing::warn!("leaving before every thread has ended: a turn, a blocking job or the disk is stuck");
     }
     tracing::info!("stopped");
     match gave_up {
@@ -112,8 +113,18 @@ pub fn behaviour_of(file: &CrashFile) -> Result<&'static str, ReplayError> {
     }
 }
 
-/// Ends the shards' threads; `false` when that takes longer than `patience`. A thread that is stuck ends with the process.
-fn join(arbiters: Vec<Arbiter>, patience: Duration) -> bool {
+/// What runs beside the HTTP workers.
+struct Threads {
+    arbiters: Vec<Arbiter>,
+    store: Store,
+    /// The store's, and the one that reads for the shards.
+    disk: [JoinHandle<()>; 2],
+}
+
+/// Ends the shards' threads, then the store's; `false` when that takes longer than `patience`. A thread that is stuck ends with
+/// the process.
+fn join(threads: Threads, patience: Duration) -> bool {
+    let Threads { arbiters, store, disk } = threads;
     let (ended, all_ended) = std::sync::mpsc::sync_channel(1);
     for arbiter in &arbiters {
         arbiter.stop();
@@ -125,6 +136,13 @@ fn join(arbiters: Vec<Arbiter>, patience: Duration) -> bool {
                 tracing::error!("a shard's thread had panicked");
             }
         }
+        // Nobody offers anything any more; what was offered is committed.
+        store.close();
+        for thread in disk {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store had panicked");
+            }
+        }
         // Nobody waits any more: the process is ending.
         let _ = ended.send(());
     });
@@ -132,9 +150,13 @@ fn join(arbiters: Vec<Arbiter>, patience: Duration) -> bool {
 }
 
 /// Constructs everything below HTTP.
-fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Vec<Arbiter>)> {
+fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads)> {
     let clock = Clock::start();
     let metrics = Metrics::new()?;
+    let faults = Faults::default();
+    // First of all: what is wrong with it must be told before anything runs.
+    let (store, writer) = Store::open(&config.store, faults.clone(), clock, metrics.clone())?;
+    let (reader, reading) = channel::Reader::start(store.clone()).context("cannot start a thread")?;
     let sockets = Arc::new(Sockets::default());
     let mut seed = [0; 8];
     getrandom::fill(&mut seed)?;
@@ -144,12 +166,15 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Vec<Arb
     let crashes = crashes(&config, clock, &metrics, &system, &scribe.handle());
     let watchdog =
         Watchdog::start(&system, &watcher.handle(), clock, config.limits.turn_warn, config.limits.turn_stall);
+    let warden = Warden::new(store.clone());
+    system.start(&watcher.handle(), warden_spec(), || warden);
     let node = node_name()?;
     let count = shard_count(&config);
     let arbiters: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
     let mut salt = [0; 8];
     getrandom::fill(&mut salt)?;
-    let directory = Arc::new(Directory::new(&config.channels, count as u16, u64::from_ne_bytes(salt)));
+    let directory = Directory::new(&config.channels, count as u16, u64::from_ne_bytes(salt)).with_store(store.clone());
+    let directory = Arc::new(directory);
     let settings = Arc::new(Settings::new(&config, node.clone())?);
     let keys = http::ApiKeys::new(&config.api).map_err(anyhow::Error::msg)?;
     let plan = |name, parts, supervisor| shard::Plan {
@@ -169,11 +194,12 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Vec<Arb
         let interval = config.presence.interval.as_millis() as u32;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
-        move |shard: u16| {
+        move |shard: u16, address: ReturnAddress<ConnectionActor>| {
             let mut seed = seed;
             seed[0] ^= shard as u8;
             seed[1] ^= (shard >> 8) as u8;
-            ChannelHub::new(shard, Arc::clone(&directory), metrics.clone(), interval, seed)
+            let storage = reader.clone().storage(Arc::new(move |letter| address.send(letter)));
+            ChannelHub::new(shard, Arc::clone(&directory), metrics.clone(), interval, seed).with_storage(storage)
         }
     };
     let shards = Shards::<ConnectionActor>::start(plan("shard", parts(&config), SHARDS), Arc::clone(&settings), hub)?;
@@ -182,7 +208,7 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Vec<Arb
         .enabled
         .then(|| {
             let settings = EchoSettings { max_message_bytes: config.limits.max_frame_bytes.max(ECHO_MESSAGE_BYTES) };
-            Shards::start(plan("echo", Vec::new(), ECHO), Arc::new(settings), |_| NoHub)
+            Shards::start(plan("echo", Vec::new(), ECHO), Arc::new(settings), |_, _| NoHub)
         })
         .transpose()?;
     let gateway = Gateway::new(http::Plan {
@@ -198,8 +224,10 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Vec<Arb
         children,
         watchdog,
         crashes,
+        faults,
     });
-    Ok((Arc::new(gateway), settings, [watcher, scribe].into_iter().chain(arbiters).collect()))
+    let arbiters = [watcher, scribe].into_iter().chain(arbiters).collect();
+    Ok((Arc::new(gateway), settings, Threads { arbiters, store, disk: [writer, reading] }))
 }
 
 /// Actors that serve the whole node; each may use those started before it.
@@ -211,6 +239,16 @@ const SHARDS: SupervisorSpec =
     SupervisorSpec { name: "shards", strategy: Strategy::OneForOne, policy: Policy::never() };
 
 const ECHO: SupervisorSpec = SupervisorSpec { name: "echo", ..SHARDS };
+
+/// The store's threads are no actors: they mend themselves, and the actor that is listed looks after them.
+fn warden_spec() -> ChildSpec {
+    ChildSpec::system("store")
+        .with_part(
+            "writer",
+            "a thread; a panic costs its group of writes and opens the engine again; closed after the shards",
+        )
+        .with_part("reader", "a thread; a panic costs the read")
+}
 
 /// What lives inside a shard: each would cost every turn a lock or a hop as an actor of its own.
 fn parts(config: &Config) -> Vec<Part> {
@@ -318,7 +356,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        channel::{HomeRequest, Letter, Origin, Purpose, Tag},
+        channel::{Answer, HomeRequest, Letter, Origin, Publication, Purpose, Tag},
+        config,
         connection::Opening,
         shard::{List, Sort},
     };
@@ -335,22 +374,62 @@ mod tests {
         String::from_utf8_lossy(&read).into_owned()
     }
 
-    #[actix_rt::test]
-    async fn a_request_whose_hub_panics_is_answered_as_crashed_on_the_same_shard_and_across() {
-        supervision::install();
-        let mut config = Config::default();
-        config.shards.count = 2;
-        let (gateway, _, arbiters) = start(config).expect("starts");
+    /// Ann, with a `ready` behind her.
+    async fn connect(gateway: &Gateway, subscribe: &[&str]) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
         client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         let (server, _) = listener.accept().expect("accepts");
         server.set_nonblocking(true).expect("nonblocking");
         assert!(gateway.sockets.admit(usize::MAX));
-        let opening =
-            Opening { encoding: Some(Default::default()), token: Some("ann".to_owned()), subscribe: Vec::new() };
+        let subscribe = subscribe.iter().map(|&channel| channel.into()).collect();
+        let opening = Opening { encoding: Some(Default::default()), token: Some("ann".to_owned()), subscribe };
         gateway.shards.adopt(server, Vec::new(), Vec::new(), opening).await.expect("a shard");
         read_until(&mut client, r#""op":"ready""#);
+        client
+    }
+
+    fn publish(data: &str) -> HomeRequest {
+        let data = serde_json::value::RawValue::from_string(data.to_owned()).expect("json");
+        HomeRequest::Publish(Publication { from: "ann".into(), data, key: None })
+    }
+
+    #[actix_rt::test]
+    async fn an_event_of_which_the_store_crashed_without_a_word_is_heard_if_it_is_on_disk() {
+        supervision::install();
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = Config::default();
+        (config.shards.count, config.store.path) = (2, folder.path().to_owned());
+        let (gateway, _, threads) = start(config).expect("starts");
+        let mut client = connect(&gateway, &["chat:a"]).await;
+        let channel = gateway.directory.intern("chat:a");
+        for data in ["\"one\"", "\"two\""] {
+            assert!(gateway.ask_home(Arc::clone(&channel), publish(data)).await.is_ok());
+        }
+        gateway.faults.panic_once();
+        let fault = gateway.ask_home(Arc::clone(&channel), publish("\"crash\"")).await.expect_err("a crash");
+        assert_eq!(format!("{:?}", fault.code), "Crashed");
+        assert!(gateway.ask_home(Arc::clone(&channel), publish("\"last\"")).await.is_ok());
+        let history = HomeRequest::History { after: None, before: None, limit: 100 };
+        let Ok(Answer::History { events, .. }) = gateway.ask_home(channel, history).await else {
+            unreachable!("a history")
+        };
+        // The log had it in its file before the crash, so it is kept, and nobody missed it.
+        assert_eq!(events.iter().map(|event| event.offset).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        let read = read_until(&mut client, "\"last\"");
+        let heard: Vec<_> = ["one", "two", "crash", "last"].iter().filter_map(|data| read.find(data)).collect();
+        assert!(heard.len() == 4 && heard.is_sorted(), "{read}");
+        assert!(gateway.children.stop().await.is_empty());
+        assert!(join(threads, Duration::from_secs(60)), "every thread ends");
+    }
+
+    #[actix_rt::test]
+    async fn a_request_whose_hub_panics_is_answered_as_crashed_on_the_same_shard_and_across() {
+        supervision::install();
+        let mut config = Config::default();
+        (config.shards.count, config.store.engine) = (2, config::Engine::Memory);
+        let (gateway, _, threads) = start(config).expect("starts");
+        let mut client = connect(&gateway, &[]).await;
         let list = || List { sort: Sort::Idle, limit: 1 };
         let listed = gateway.shards.ask_all(list).await.expect("the shards run");
         let connection = listed.into_iter().flatten().next().expect("one connection").connection;
@@ -368,17 +447,33 @@ mod tests {
             assert!(read.contains(r#""code":"crashed""#) && read.contains(r#""retry":"later""#), "{read}");
             let described = gateway.ask_home(channel, HomeRequest::Describe).await;
             assert!(described.is_ok(), "the hub goes on");
+            // A durable home has a backlog while it is opened: the panic costs one task of it.
+            let durable =
+                (0..).map(|n| gateway.directory.intern(&format!("chat:{n}"))).find(|known| known.home == home);
+            let durable = durable.expect("one of so many lives there");
+            let first = gateway.write_home(Arc::clone(&durable), publish("1")).expect("room");
+            let origin = Origin::Connection(connection, Tag { socket: 0, purpose: Purpose::Request(Some(id + 10)) });
+            let request = HomeRequest::Unsubscribe { user: "ann".into(), shard: u16::MAX };
+            let letter = Letter::Home { channel: Arc::clone(&durable), origin, request };
+            assert!(gateway.shards.write(home, letter).is_ok());
+            let second = gateway.write_home(durable, publish("1")).expect("room");
+            let read = read_until(&mut client, &format!(r#""id":{}"#, id + 10));
+            assert!(read.contains(r#""code":"crashed""#), "{read}");
+            for (asked, wanted) in [(first, 1), (second, 2)] {
+                let answer = asked.wait().await.expect("it is kept");
+                assert!(matches!(answer, Answer::Published(published) if published.offset == wanted), "{answer:?}");
+            }
         }
         assert_eq!(gateway.children.list().iter().map(|child| child.restarts).sum::<u64>(), 0);
         assert!(gateway.children.stop().await.is_empty());
-        assert!(join(arbiters, Duration::from_secs(60)), "every thread ends");
+        assert!(join(threads, Duration::from_secs(60)), "every thread ends");
     }
 
     #[actix_rt::test]
     async fn the_tree_in_the_readme_is_the_one_that_is_started() {
         let mut config = Config::default();
-        (config.echo.enabled, config.shards.count) = (true, 2);
-        let (gateway, _, arbiters) = start(config).expect("starts");
+        (config.echo.enabled, config.shards.count, config.store.engine) = (true, 2, config::Engine::Memory);
+        let (gateway, _, threads) = start(config).expect("starts");
         let tree = gateway.children.draw();
         for child in gateway.children.list() {
             let name = child.name.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -386,6 +481,6 @@ mod tests {
         }
         block::check("tree", &format!("```text\n{tree}```\n"));
         assert!(gateway.children.stop().await.is_empty());
-        assert!(join(arbiters, Duration::from_secs(60)), "every thread ends");
+        assert!(join(threads, Duration::from_secs(60)), "every thread ends");
     }
 }

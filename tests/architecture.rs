@@ -33,14 +33,42 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Commands that run here and not in a server read crash files themselves.
     ("cli", &["node", "shard", "supervision", "store", "config", "clock", "token"]),
     // The one place that constructs knows nearly everything; nothing but a command knows it.
-    ("node", &["http", "connection", "echo", "channel", "shard", "supervision", "config", "id", "telemetry", "clock"]),
+    (
+        "node",
+        &[
+            "http",
+            "connection",
+            "echo",
+            "channel",
+            "shard",
+            "supervision",
+            "store",
+            "config",
+            "id",
+            "telemetry",
+            "clock",
+        ],
+    ),
     (
         "http",
-        &["connection", "echo", "channel", "shard", "supervision", "protocol", "config", "id", "telemetry", "clock"],
+        // Of the store it knows the faults that chaos begins.
+        &[
+            "connection",
+            "echo",
+            "channel",
+            "shard",
+            "supervision",
+            "store",
+            "protocol",
+            "config",
+            "id",
+            "telemetry",
+            "clock",
+        ],
     ),
     ("connection", &["channel", "shard", "protocol", "config", "id", "clock", "token"]),
     ("echo", &["shard", "protocol", "id", "clock"]),
-    ("channel", &["shard", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
+    ("channel", &["shard", "store", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
     ("shard", &["supervision", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
     ("supervision", &["id", "clock"]),
     // Names and data are bytes to it: no protocol, no shard.

@@ -12,7 +12,10 @@ use std::{
 use dashmap::DashSet;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Namespace, Namespaces};
+use crate::{
+    config::{Namespace, Namespaces},
+    store::Store,
+};
 
 /// What never changes about a channel.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,13 +53,14 @@ impl Borrow<str> for Entry {
 }
 
 /// See the module's text.
-#[derive(Debug)]
 pub struct Directory {
     channels: DashSet<Entry>,
     namespaces: Vec<(Box<str>, Arc<Namespace>)>,
     defaults: Arc<Namespace>,
     salt: u64,
     shards: u16,
+    /// Knows durable channels that nobody has asked for since the start.
+    store: Option<Store>,
 }
 
 impl Directory {
@@ -70,18 +74,20 @@ impl Directory {
             defaults: Arc::new(namespaces.of("").clone()),
             salt,
             shards,
+            store: None,
         }
+    }
+
+    /// With what a store has kept.
+    #[must_use]
+    pub fn with_store(self, store: Store) -> Self {
+        Self { store: Some(store), ..self }
     }
 
     /// The channel of that name, made if need be.
     #[must_use]
     pub fn intern(&self, name: &str) -> Arc<Channel> {
-        if let Some(channel) = self.get(name) {
-            return channel;
-        }
-        self.channels.insert(Entry(self.imagine(name)));
-        // Another thread may have been first: then its entry is the one.
-        self.get(name).unwrap_or_else(|| self.intern(name))
+        self.in_use(name).unwrap_or_else(|| self.make(name))
     }
 
     /// Shards of the node.
@@ -101,7 +107,20 @@ impl Directory {
     /// The channel of that name, if it exists.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Channel>> {
+        self.in_use(name).or_else(|| {
+            let store = self.store.as_ref().filter(|_| self.namespace(name).durable)?;
+            store.archive().extent(name).map(|_| self.make(name))
+        })
+    }
+
+    fn in_use(&self, name: &str) -> Option<Arc<Channel>> {
         self.channels.get(name).map(|entry| Arc::clone(&entry.0))
+    }
+
+    fn make(&self, name: &str) -> Arc<Channel> {
+        self.channels.insert(Entry(self.imagine(name)));
+        // Another thread may have been first: then its entry is the one.
+        self.in_use(name).unwrap_or_else(|| self.make(name))
     }
 
     /// Puts an entry back that a home still in use was made from.
@@ -122,6 +141,8 @@ impl Directory {
         let begins = |entry: &Entry| entry.0.name.starts_with(prefix);
         let mut found: Vec<_> =
             self.channels.iter().filter(|entry| begins(entry.key())).map(|entry| Arc::clone(&entry.key().0)).collect();
+        let kept = self.store.iter().flat_map(|store| store.archive().channels(prefix, limit));
+        found.extend(kept.filter(|name| !self.channels.contains(&**name)).map(|name| self.imagine(&name)));
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         found.truncate(limit);
         found

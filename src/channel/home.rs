@@ -14,15 +14,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    channel::{directory::Channel, presence::Presence, shared_frame::SharedFrame},
+    channel::{backlog::Backlog, directory::Channel, presence::Presence, shared_frame::SharedFrame},
     clock::Now,
     config::Namespace,
     id::Epoch,
     protocol::frame::{Frame, GapReason},
+    store::KEY_LIFE,
 };
 
-/// How long a key makes a second publish the first one (CONTRACT §1, `publish`).
-const KEY_LIFE: Duration = Duration::from_secs(10 * 60);
+/// A durable home that nobody needs is kept for so long: it can be read again.
+const IDLE_LIFE: Duration = Duration::from_secs(60);
 /// Keys remembered per channel; a flood of keyed publishes forgets the oldest earlier.
 const MOST_KEYS: usize = 65_536;
 
@@ -115,7 +116,7 @@ pub struct CatchUp {
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Home {
-    channel: Arc<Channel>,
+    pub(super) channel: Arc<Channel>,
     pub(super) epoch: Epoch,
     pub(super) head: u64,
     events: VecDeque<Arc<Event>>,
@@ -125,6 +126,8 @@ pub(super) struct Home {
     pub(super) subscribers: Vec<u32>,
     pub(super) presence: Option<Presence>,
     used_at: u64,
+    /// Of a home that the store stands behind: its epoch, head and events are what the store says.
+    backlog: Option<Box<Backlog>>,
 }
 
 impl Home {
@@ -138,23 +141,38 @@ impl Home {
             subscribers: vec![0; shards],
             presence: channel.namespace.presence.then(Presence::default),
             used_at: now.unix_ms,
+            backlog: None,
             channel,
         }
     }
 
     /// Gives the publication its place; with the event for everybody unless its key was known.
     pub(super) fn publish(&mut self, publication: &Publication, now: Now) -> (Published, Option<Arc<Event>>) {
-        self.forget(now);
-        self.used_at = now.unix_ms;
-        if let Some(presence) = &mut self.presence {
-            presence.touch(&publication.from, now.unix_ms);
-        }
+        self.touch(&publication.from, now);
         let key = publication.key.as_ref().map(|key| (publication.from.clone(), key.clone()));
         if let Some(known) = key.as_ref().and_then(|key| self.keys.get(key)) {
             return (Published { duplicate: true, ..*known }, None);
         }
-        self.head += 1;
-        let published = Published { offset: self.head, at: now.unix_ms, duplicate: false };
+        let published = Published { offset: self.head + 1, at: now.unix_ms, duplicate: false };
+        let event = self.place(publication, published);
+        if let Some(key) = key {
+            self.key_order.push_back(key.clone());
+            self.keys.insert(key, published);
+        }
+        (published, Some(event))
+    }
+
+    /// `user` is about to publish here.
+    pub(super) fn touch(&mut self, user: &str, now: Now) {
+        self.forget(now);
+        self.used_at = now.unix_ms;
+        if let Some(presence) = &mut self.presence {
+            presence.touch(user, now.unix_ms);
+        }
+    }
+
+    /// Makes the event of a publication that has its place, the newest one from now on.
+    pub(super) fn place(&mut self, publication: &Publication, published: Published) -> Arc<Event> {
         let frame = SharedFrame::new(&Frame::Event {
             channel: &self.channel.name,
             offset: published.offset,
@@ -165,17 +183,29 @@ impl Home {
         });
         let channel = Arc::clone(&self.channel);
         let event = Arc::new(Event { channel, offset: published.offset, at: published.at, frame });
+        self.keep(Arc::clone(&event));
+        event
+    }
+
+    /// The newest event from now on.
+    pub(super) fn keep(&mut self, event: Arc<Event>) {
+        self.head = event.offset;
         if self.settings().history_events > 0 {
-            self.events.push_back(Arc::clone(&event));
+            self.events.push_back(event);
             if self.events.len() > self.settings().history_events {
                 self.events.pop_front();
             }
         }
-        if let Some(key) = key {
-            self.key_order.push_back(key.clone());
-            self.keys.insert(key, published);
-        }
-        (published, Some(event))
+    }
+
+    /// What waits for the store.
+    pub(super) fn backlog(&mut self) -> &mut Backlog {
+        self.backlog.get_or_insert_default()
+    }
+
+    /// Takes over what the store has kept.
+    pub(super) fn begin(&mut self, epoch: Epoch, head: u64, events: Vec<Arc<Event>>) {
+        (self.epoch, self.head, self.events) = (epoch, head, events.into());
     }
 
     /// What a subscriber who wants events since `since` gets first.
@@ -228,9 +258,16 @@ impl Home {
         (self.events.range(range).cloned().collect(), more)
     }
 
-    /// Nobody subscribes, nothing is kept, and nobody came for as long as events would be kept: the home may go.
+    /// Nobody subscribes, nothing is kept, and nobody came for as long as events would be kept: the home may go. One whose
+    /// events are in the store need not keep them here.
     pub(super) fn is_forgettable(&mut self, now: Now) -> bool {
         self.forget(now);
+        if let Some(backlog) = &self.backlog {
+            return self.subscribers.iter().all(|&count| count == 0)
+                && backlog.is_empty()
+                && self.presence.as_ref().is_none_or(Presence::is_empty)
+                && now.unix_ms.saturating_sub(self.used_at) > IDLE_LIFE.as_millis() as u64;
+        }
         self.subscribers.iter().all(|&count| count == 0)
             && self.events.is_empty()
             && self.keys.is_empty()

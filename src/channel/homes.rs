@@ -17,6 +17,7 @@ use crate::{
         message::{Answer, Audience, Description, HomeRequest, Origin, Spread, Whisper},
         presence::Presence,
         shared_frame::SharedFrame,
+        storage::Storage,
     },
     clock::Now,
     id::Epoch,
@@ -30,11 +31,14 @@ use crate::{
 /// See the module's text.
 pub(super) struct Homes {
     shard: u16,
-    shards: usize,
     directory: Arc<Directory>,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     random: StdRng,
-    homes: HashMap<Arc<Channel>, Home>,
+    pub(super) homes: HashMap<Arc<Channel>, Home>,
+    /// What durable homes stand on. Without it they are like the others.
+    pub(super) storage: Option<Storage>,
+    /// Requests that wait at durable homes.
+    pub(super) waiting: usize,
     /// Homes whose watchers have something to be told.
     restless: HashSet<Arc<Channel>>,
 }
@@ -51,13 +55,24 @@ impl Homes {
     pub(super) fn new(shard: u16, directory: Arc<Directory>, metrics: Metrics, seed: [u8; 32]) -> Self {
         Self {
             shard,
-            shards: usize::from(directory.shards()),
             directory,
             metrics,
             random: StdRng::from_seed(seed),
             homes: HashMap::new(),
+            storage: None,
+            waiting: 0,
             restless: HashSet::new(),
         }
+    }
+
+    /// With a store behind the channels that are durable.
+    pub(super) fn with_storage(self, storage: Storage) -> Self {
+        Self { storage: Some(storage), ..self }
+    }
+
+    /// Makes the home of a channel, if there is none.
+    pub(super) fn make(&mut self, channel: &Arc<Channel>, now: Now) {
+        home(&mut self.homes, &self.directory, &mut self.random, channel, now);
     }
 
     /// Serves a request to a channel that lives here.
@@ -68,10 +83,7 @@ impl Homes {
         request: HomeRequest,
         now: Now,
     ) -> (Answer, Option<Outgoing>) {
-        let home = self.homes.entry(Arc::clone(channel)).or_insert_with(|| {
-            self.directory.keep(channel);
-            Home::new(Arc::clone(channel), Epoch::new(self.random.next_u64()), self.shards, now)
-        });
+        let home = home(&mut self.homes, &self.directory, &mut self.random, channel, now);
         let shard = match origin {
             Origin::Connection(id, _) => usize::from(id.shard()),
             Origin::Call(_) | Origin::Nobody => usize::from(self.shard),
@@ -191,6 +203,21 @@ impl Homes {
             !forget
         });
     }
+}
+
+/// The home of a channel, made if need be.
+fn home<'a>(
+    homes: &'a mut HashMap<Arc<Channel>, Home>,
+    directory: &Directory,
+    random: &mut StdRng,
+    channel: &Arc<Channel>,
+    now: Now,
+) -> &'a mut Home {
+    homes.entry(Arc::clone(channel)).or_insert_with(|| {
+        directory.keep(channel);
+        let shards = usize::from(directory.shards());
+        Home::new(Arc::clone(channel), Epoch::new(random.next_u64()), shards, now)
+    })
 }
 
 /// What a channel answers that nobody has used.

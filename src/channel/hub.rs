@@ -17,6 +17,8 @@ use crate::{
         message::{Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Spread, Tag, Whisper},
         overflow::Overflows,
         seat::Seat,
+        storage::{News, Storage, What},
+        under_way::UnderWay,
     },
     id::ConnectionId,
     protocol::{
@@ -36,25 +38,13 @@ pub struct ChannelHub {
     directory: Arc<Directory>,
     metrics: Metrics,
     presence_interval_ms: u32,
-    seats: HashMap<Arc<Channel>, Seat>,
-    homes: Homes,
-    paused: HashMap<ConnectionId, Vec<(Arc<Channel>, Since)>>,
-    overflows: Overflows,
+    pub(super) seats: HashMap<Arc<Channel>, Seat>,
+    pub(super) homes: Homes,
+    pub(super) paused: HashMap<ConnectionId, Vec<(Arc<Channel>, Since)>>,
+    pub(super) overflows: Overflows,
     told_presence_at: u32,
     forgot_at: u32,
-    under_way: UnderWay,
-}
-
-/// What the hub is doing, for the case that it panics over it.
-#[derive(Default)]
-#[expect(clippy::redundant_allocation, reason = "the notice it is taken from: see there")]
-struct UnderWay {
-    /// Who has asked and not been answered.
-    owed: Option<(ConnectionId, Tag)>,
-    /// What is being offered to the subscribers of this shard.
-    event: Option<Rc<Arc<Event>>>,
-    /// The last of them it was offered to, or was about to be.
-    reached: u32,
+    pub(super) under_way: UnderWay,
 }
 
 /// What a hub remembers.
@@ -102,6 +92,13 @@ impl ChannelHub {
         }
     }
 
+    /// With a store: channels of durable namespaces are kept there.
+    #[must_use]
+    pub fn with_storage(mut self, storage: Storage) -> Self {
+        self.homes = self.homes.with_storage(storage);
+        self
+    }
+
     /// What it remembers, for looking whether it is back to nothing.
     #[cfg(feature = "simulation")]
     #[must_use]
@@ -129,7 +126,7 @@ impl ChannelHub {
     }
 
     /// Serves a request to a channel that lives here: its news first, then the answer.
-    fn at_home<B>(
+    pub(super) fn serve<B>(
         &mut self,
         channel: Arc<Channel>,
         origin: Origin,
@@ -146,7 +143,7 @@ impl ChannelHub {
     }
 
     /// Sends something once to every shard with subscribers.
-    fn send_out<B>(&mut self, Outgoing { to, what }: &Outgoing, post: &mut Post<'_, B, impl Network>)
+    pub(super) fn send_out<B>(&mut self, Outgoing { to, what }: &Outgoing, post: &mut Post<'_, B, impl Network>)
     where
         B: Channeled,
     {
@@ -171,8 +168,13 @@ impl ChannelHub {
         }
     }
 
-    fn answer<B>(&mut self, channel: Arc<Channel>, origin: Origin, answer: Answer, post: &mut Post<'_, B, impl Network>)
-    where
+    pub(super) fn answer<B>(
+        &mut self,
+        channel: Arc<Channel>,
+        origin: Origin,
+        answer: Answer,
+        post: &mut Post<'_, B, impl Network>,
+    ) where
         B: Channeled,
     {
         match origin {
@@ -307,7 +309,7 @@ impl ChannelHub {
         });
     }
 
-    fn leave_seat(&mut self, channel: &Arc<Channel>, index: u32) -> bool {
+    pub(super) fn leave_seat(&mut self, channel: &Arc<Channel>, index: u32) -> bool {
         let Some(seat) = self.seats.get_mut(channel) else { return false };
         let was_seated = seat.members.contains(index);
         seat.remove(index);
@@ -315,38 +317,6 @@ impl ChannelHub {
             self.seats.remove(channel);
         }
         was_seated
-    }
-
-    fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: u64, told: bool) {
-        let untold = self.overflows.take(from.index());
-        for channel in channels {
-            let Some((epoch, offset)) = self.seats.get(&channel).map(|seat| (seat.epoch, seat.head)) else { continue };
-            if self.leave_seat(&channel, from.index()) {
-                // What did not reach the client is among the channel's newest.
-                let refused = untold.iter().find(|(of, _)| *of == channel).map_or(0, |(_, gap)| offset + 1 - gap.from);
-                let since = Since::Parked { epoch, offset, undelivered: undelivered + refused };
-                let paused = self.paused.entry(from).or_default();
-                match paused.iter_mut().find(|(known, _)| *known == channel) {
-                    Some((_, earlier)) if told => *earlier = since,
-                    Some(_) => {}
-                    None => paused.push((channel, since)),
-                }
-            }
-        }
-    }
-
-    /// From where a paused subscription would go on.
-    fn paused_since(&self, from: ConnectionId, channel: &Arc<Channel>) -> Option<Since> {
-        self.paused.get(&from)?.iter().find(|(known, _)| known == channel).map(|(_, since)| since.clone())
-    }
-
-    fn forget_paused(&mut self, from: ConnectionId, channel: &Arc<Channel>) {
-        if let Some(paused) = self.paused.get_mut(&from) {
-            paused.retain(|(known, _)| known != channel);
-            if paused.is_empty() {
-                self.paused.remove(&from);
-            }
-        }
     }
 }
 
@@ -419,6 +389,11 @@ impl<B: Channeled> Hub<B> for ChannelHub {
             Letter::Home { channel, origin, request } => self.at_home(channel, origin, request, post),
             Letter::Answer { channel, to, tag, answer } => self.arrive(channel, to, tag, answer, post),
             Letter::Spread(what) => self.spread(&what, post),
+            Letter::Store(news) => {
+                let channel = Arc::clone(&news.channel);
+                self.homes.hear(news);
+                self.work_off(channel, post);
+            }
         }
     }
 
@@ -432,16 +407,21 @@ impl<B: Channeled> Hub<B> for ChannelHub {
     /// Homes and seats are kept: each of their changes is one step, and there is nothing they could be built again from.
     /// What a panic left undone is told: the request as crashed, the event as a gap to those it did not reach.
     fn crashed(&mut self, post: &mut Post<'_, B, impl Network>) {
-        let UnderWay { owed, event, reached } = std::mem::take(&mut self.under_way);
+        let UnderWay { owed, stored, durable, event, reached } = std::mem::take(&mut self.under_way);
         if let Some((to, tag)) = owed {
-            let fault = Fault::new(ErrorCode::Crashed, "the channel's shard crashed over this request");
-            // Nobody looks at the channel of a failure.
-            let (channel, answer) = (self.directory.imagine(""), Answer::Failed(fault));
+            let crashed = || Fault::new(ErrorCode::Crashed, "the channel's shard crashed over this request");
+            let answer = stored.map_or_else(|| Answer::Failed(crashed()), Answer::Published);
+            // Nobody looks at the channel of a failure, or of a publication.
+            let channel = self.directory.imagine("");
             if to.shard() == post.shard() {
                 post.tell(to, Notice::Answer { channel, tag, answer });
             } else {
                 post.send(to.shard(), Letter::Answer { channel, to, tag, answer });
             }
+        }
+        if let Some(channel) = durable {
+            // The rest of its tasks, and perhaps an event that is on disk and that nobody has been told of.
+            post.send(post.shard(), Letter::Store(News { channel, what: What::Interrupted }));
         }
         let Some(event) = event else { return };
         let (channel, offset) = (&event.channel, event.offset);

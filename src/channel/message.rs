@@ -13,6 +13,7 @@ use crate::{
         directory::Channel,
         home::{CatchUp, Event, Gap, Publication, Published, Since},
         shared_frame::SharedFrame,
+        storage::News,
     },
     id::{ConnectionId, Epoch},
     protocol::{
@@ -239,7 +240,7 @@ pub enum Origin {
     Nobody,
 }
 
-/// Between hubs, and from the HTTP side.
+/// Between hubs, from the HTTP side and from the store.
 #[derive(Debug)]
 pub enum Letter {
     /// To the channel's home.
@@ -264,6 +265,8 @@ pub enum Letter {
     },
     /// From a home to every shard with subscribers.
     Spread(Spread),
+    /// From the store to a channel's home.
+    Store(News),
 }
 
 /// Something for the subscribers of a channel.

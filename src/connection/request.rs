@@ -42,9 +42,10 @@ pub(crate) fn serve(record: &mut Record, id: Option<RequestId>, request: Request
         Request::Status(set) => status(record, id, set.status, turn),
         Request::Whoami => whoami(record, id, turn),
         Request::Chaos(chaos) => self::chaos(record, id, &chaos, turn),
-        Request::Join(_) | Request::Leave(_) | Request::Ack(_) | Request::History(_) => {
-            Err(Fault::new(ErrorCode::Unavailable, "this node keeps no durable store yet"))
-        }
+        Request::Join(_) | Request::Leave(_) | Request::Ack(_) | Request::History(_) => Err(Fault::new(
+            ErrorCode::Unavailable,
+            "memberships, receipts and history on the socket are not served yet",
+        )),
         // Served before anything else.
         Request::Identify(_) | Request::Heartbeat => Ok(()),
     };

@@ -18,6 +18,7 @@ use crate::{
     http::auth::ApiKeys,
     protocol::error::{ErrorCode, Fault},
     shard::{Shards, Sockets},
+    store::Faults,
     supervision::{Children, Crashes, Watchdog},
     telemetry::Metrics,
 };
@@ -48,6 +49,8 @@ pub struct Plan {
     pub watchdog: Watchdog,
     /// What has crashed.
     pub crashes: Crashes,
+    /// What chaos does to the store.
+    pub faults: Faults,
 }
 
 /// See the module's text. Reads like the [`Plan`] it was made of.

@@ -54,7 +54,7 @@ pub use mailbox::Full;
 pub use network::Network;
 pub use post::Post;
 pub use replay::{Outcome, ReplayError, Replayed, evidence, replay};
-pub use shards::{Plan, Shards, ShardsGone};
+pub use shards::{Plan, ReturnAddress, Shards, ShardsGone};
 #[cfg(feature = "simulation")]
 pub use simulation::{Escaped, Setup, Simulation, Traces};
 pub use turn::{Job, Seed, Turn, Work};

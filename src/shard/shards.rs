@@ -76,6 +76,18 @@ struct Handle<B: Behaviour> {
     inbox: Arc<Inbox<Letter<B>>>,
 }
 
+/// Where answers to the errands of one hub are sent, from any thread.
+pub struct ReturnAddress<B: Behaviour> {
+    inbox: Arc<Inbox<Letter<B>>>,
+}
+
+impl<B: Behaviour> ReturnAddress<B> {
+    /// Never refused: only for what comes of an errand, and as often as the hub has sent one.
+    pub fn send(&self, letter: <B::Hub as Hub<B>>::Letter) {
+        self.inbox.send(Letter::Hub(letter));
+    }
+}
+
 impl<B: Behaviour> Clone for Shards<B> {
     fn clone(&self) -> Self {
         Self { handles: Arc::clone(&self.handles), next: Arc::clone(&self.next) }
@@ -90,7 +102,7 @@ impl<B: Behaviour> Shards<B> {
     pub fn start(
         plan: Plan,
         settings: Arc<B::Settings>,
-        hub: impl Fn(u16) -> B::Hub + Clone + Send + 'static,
+        hub: impl Fn(u16, ReturnAddress<B>) -> B::Hub + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let mut pollers = Vec::new();
         let mut inboxes = Vec::new();
@@ -118,7 +130,7 @@ impl<B: Behaviour> Shards<B> {
                 let parts = Parts {
                     stats: Stats::new::<B>(shard, &metrics),
                     crashes,
-                    hub: hub(shard),
+                    hub: hub(shard, ReturnAddress { inbox: Arc::clone(&inbox) }),
                     options,
                     settings,
                     shard,

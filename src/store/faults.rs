@@ -18,6 +18,10 @@ pub struct Faults {
     shared: Arc<Shared>,
 }
 
+/// Names a fault, to end it and no later one.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun(u64);
+
 #[derive(Debug, Default)]
 struct Shared {
     /// Whether any fault is on: the only thing a healthy write looks at.
@@ -33,12 +37,14 @@ struct Active {
     room: Option<u64>,
     sync_fails: bool,
     panics: bool,
+    /// How many changes there have been.
+    changes: u64,
 }
 
 impl Faults {
     /// Every sync takes so much longer.
-    pub fn delay(&self, delay: Duration) {
-        self.change(|active| active.delay = delay);
+    pub fn delay(&self, delay: Duration) -> Begun {
+        self.change(|active| active.delay = delay)
     }
 
     /// Every write fails after so many more bytes, as on a full disk; the last one leaves a part behind.
@@ -47,8 +53,8 @@ impl Faults {
     }
 
     /// Every sync fails, as on a failing disk.
-    pub fn fail(&self) {
-        self.change(|active| active.sync_fails = true);
+    pub fn fail(&self) -> Begun {
+        self.change(|active| active.sync_fails = true)
     }
 
     /// The next sync panics, once: a bug in the engine.
@@ -58,8 +64,16 @@ impl Faults {
 
     /// All is well again.
     pub fn end(&self) {
-        self.change(|active| *active = Active::default());
+        self.change(|active| *active = Active { changes: active.changes, ..Active::default() });
         self.shared.ended.notify_all();
+    }
+
+    /// All is well again, unless another fault was begun after this one.
+    pub fn end_of(&self, Begun(change): Begun) {
+        let changes = self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner).changes;
+        if changes == change {
+            self.end();
+        }
     }
 
     /// How many of `wanted` bytes the disk takes.
@@ -98,10 +112,12 @@ impl Faults {
         io::Error::from(io::ErrorKind::StorageFull)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Active)) {
+    fn change(&self, change: impl FnOnce(&mut Active)) -> Begun {
         let mut active = self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut active);
+        active.changes += 1;
         let any = !active.delay.is_zero() || active.room.is_some() || active.sync_fails || active.panics;
         self.shared.any.store(any, Relaxed);
+        Begun(active.changes)
     }
 }

@@ -21,6 +21,7 @@ mod queue;
 mod record;
 mod shared;
 mod state;
+mod warden;
 mod writer;
 
 #[cfg(test)]
@@ -31,9 +32,10 @@ use std::{sync::Arc, time::Duration};
 use compact_str::CompactString;
 
 pub use error::{OpenError, Refused, StoreError};
-pub use faults::Faults;
+pub use faults::{Begun, Faults};
 pub use log::{Log, Repair, repair, verify};
 pub use memory::Memory;
+pub use warden::Warden;
 pub use writer::{Done, Options, Store};
 
 use crate::id::Epoch;

@@ -13,7 +13,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
     time::Duration,
@@ -68,6 +68,8 @@ struct Front {
     clock: Clock,
     metrics: Metrics,
     restarts: AtomicU64,
+    /// The thread panicked.
+    died: AtomicBool,
 }
 
 impl Store {
@@ -105,7 +107,14 @@ impl Store {
         let engine = make()?;
         let queue = Queue::new(options.queue, options.queue_bytes);
         let archive = RwLock::new(engine.archive());
-        let front = Arc::new(Front { queue, archive, clock, metrics, restarts: AtomicU64::new(0) });
+        let front = Arc::new(Front {
+            queue,
+            archive,
+            clock,
+            metrics,
+            restarts: AtomicU64::new(0),
+            died: AtomicBool::new(false),
+        });
         let writer = Writer {
             front: Arc::clone(&front),
             engine: Some(engine),
@@ -144,6 +153,12 @@ impl Store {
         self.front.restarts.load(Relaxed)
     }
 
+    /// The thread has ended by a panic: nothing will be answered any more.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        self.front.died.load(Relaxed)
+    }
+
     /// Takes no more writes; the thread commits those that wait, then ends.
     pub fn close(&self) {
         self.front.queue.close();
@@ -158,6 +173,14 @@ struct Writer {
     make: Make,
     window: Duration,
     reopen_at: u64,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.front.died.store(true, Relaxed);
+        }
+    }
 }
 
 impl Writer {

@@ -98,7 +98,7 @@ impl Engine {
         };
         let (told, seen) = sync_channel(SEEN);
         let settings = Arc::new(Settings::new(told.clone()));
-        let shards = Shards::start(plan, Arc::clone(&settings), move |_| Witness { seen: told.clone() });
+        let shards = Shards::start(plan, Arc::clone(&settings), move |_, _| Witness { seen: told.clone() });
         let shards = shards.expect("pollers");
         Self { shards, settings, children, watchdog, clock, sockets, seen, arbiters }
     }

@@ -190,6 +190,7 @@ fn a_senseless_order_is_refused_by_the_name_of_its_field() {
         (json!({"fault": "drop", "where": "job", "target": {"count": 1}}), "where"),
         (json!({"fault": "panic_shard", "target": {"user": "u"}}), "target"),
         (json!({"fault": "panic_actor", "target": {"fraction": 0.5}}), "target"),
+        (json!({"fault": "store_fail", "target": {"count": 1}}), "target"),
     ] {
         assert_refused(server.call("POST", "/v1/chaos", &body.to_string()), 400, "bad_request", field);
     }

@@ -21,6 +21,7 @@ pub(crate) struct Server {
     log: Log,
     address: String,
     agent: Agent,
+    _folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -28,8 +29,9 @@ impl Server {
     pub(crate) fn start(settings: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dormouse"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--set", "listen.drain=\"3s\""]);
-        // Crash files are no litter for the source tree.
-        command.args(["--set", concat!("store.path=\"", env!("CARGO_TARGET_TMPDIR"), "/http-api\"")]);
+        // One store belongs to one server, and to one test.
+        let folder = tempfile::tempdir().expect("a folder");
+        command.args(["--set", &format!("store.path={:?}", folder.path())]);
         for setting in settings {
             command.args(["--set", setting]);
         }
@@ -47,7 +49,7 @@ impl Server {
             .proxy(None)
             .build()
             .into();
-        let mut server = Self { process, log, address: String::new(), agent };
+        let mut server = Self { process, log, address: String::new(), agent, _folder: folder };
         let line = server.log.wait_for("listening addr=");
         let address = line.split("addr=").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
         server.address = address.to_owned();

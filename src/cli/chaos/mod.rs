@@ -44,13 +44,13 @@ pub(super) struct Args {
     /// The same seed gives the same faults in the same order
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Which: panic, stall, drop, panic_shard, panic_actor; NAME=9 makes one nine times as frequent
+    /// Which: panic, stall, drop, panic_shard, panic_actor, store_delay, store_fail; NAME=9 makes one nine times as frequent
     #[arg(long, value_delimiter = ',', default_value = "panic", value_name = "FAULT", value_parser = plan::weighted)]
     faults: Vec<(Kind, u32)>,
     /// Where panics and stalls happen
     #[arg(long = "where", value_enum, value_delimiter = ',', default_value = "turn,job,wake", value_name = "PLACE")]
     places: Vec<Place>,
-    /// How long a stall lasts, in milliseconds
+    /// How long a stall or a fault of the store lasts, in milliseconds
     #[arg(long, default_value_t = 100, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     ms: u64,
     /// How long to wait at the end until no event is pending

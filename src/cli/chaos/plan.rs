@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Drop,
     PanicShard,
     PanicActor,
+    StoreDelay,
+    StoreFail,
 }
 
 /// Where in a connection it happens.
@@ -36,12 +38,14 @@ pub(super) enum Place {
 }
 
 impl Kind {
-    pub(super) const ALL: [(&str, Self); 5] = [
+    pub(super) const ALL: [(&str, Self); 7] = [
         ("panic", Self::Panic),
         ("stall", Self::Stall),
         ("drop", Self::Drop),
         ("panic_shard", Self::PanicShard),
         ("panic_actor", Self::PanicActor),
+        ("store_delay", Self::StoreDelay),
+        ("store_fail", Self::StoreFail),
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -53,7 +57,7 @@ impl Kind {
         match self {
             Self::Panic => &[Place::Turn, Place::Job, Place::Wake],
             Self::Stall => &[Place::Turn, Place::Job],
-            Self::Drop | Self::PanicShard | Self::PanicActor => &[],
+            Self::Drop | Self::PanicShard | Self::PanicActor | Self::StoreDelay | Self::StoreFail => &[],
         }
     }
 
@@ -173,11 +177,14 @@ impl Order {
     /// The body for `POST /v1/chaos`.
     pub(super) fn body(&self, actors: &[String], stall: Duration) -> Value {
         let (kind, place) = self.blow;
-        let target = match kind {
-            Kind::PanicActor => json!({"actor": actors.get(self.pick as usize % actors.len().max(1))}),
-            _ => json!({"count": self.count}),
+        let mut body = match kind {
+            Kind::StoreDelay | Kind::StoreFail => return json!({"fault": kind, "ms": stall.as_millis() as u64}),
+            Kind::PanicActor => {
+                let actor = actors.get(self.pick as usize % actors.len().max(1));
+                json!({"fault": kind, "target": {"actor": actor}})
+            }
+            _ => json!({"fault": kind, "target": {"count": self.count}}),
         };
-        let mut body = json!({"fault": kind, "target": target});
         if let Some(place) = place {
             body["where"] = json!(place);
         }
@@ -222,15 +229,17 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_faults_and_another_one_others() {
-        let all = "panic,stall,drop,panic_shard,panic_actor";
+        let all = "panic,stall,drop,panic_shard,panic_actor,store_delay,store_fail";
         assert_eq!(steps(all, 7), steps(all, 7));
         assert_ne!(steps(all, 7), steps(all, 8));
     }
 
     #[test]
     fn every_fault_comes_at_each_of_its_places_and_at_no_other() {
-        let mut seen: Vec<_> =
-            steps("panic,stall,drop,panic_shard,panic_actor", 1).iter().map(|step| step.blow).collect();
+        let mut seen: Vec<_> = steps("panic,stall,drop,panic_shard,panic_actor,store_delay,store_fail", 1)
+            .iter()
+            .map(|step| step.blow)
+            .collect();
         seen.sort_unstable();
         seen.dedup();
         let wanted = [
@@ -242,6 +251,8 @@ mod tests {
             (Kind::Drop, None),
             (Kind::PanicShard, None),
             (Kind::PanicActor, None),
+            (Kind::StoreDelay, None),
+            (Kind::StoreFail, None),
         ];
         assert_eq!(seen, wanted);
     }
@@ -296,6 +307,7 @@ mod tests {
             json!({"fault": "stall", "where": "job", "ms": 50, "target": {"count": 4}})
         );
         assert_eq!(body((Kind::PanicActor, None), 1, 5), json!({"fault": "panic_actor", "target": {"actor": "b"}}));
+        assert_eq!(body((Kind::StoreFail, None), 1, 5), json!({"fault": "store_fail", "ms": 50}));
         assert_eq!(body((Kind::PanicShard, None), 1, 5), json!({"fault": "panic_shard", "target": {"count": 1}}));
     }
 }

@@ -1,5 +1,7 @@
 //! `POST /v1/chaos`: faults on demand, where the configuration allows them. Says what would be right when a target is not.
 
+use std::time::Duration;
+
 use actix_web::web::{Data, Json};
 use serde::Serialize;
 
@@ -7,7 +9,7 @@ use crate::{
     http::{
         api::{
             Answered, census,
-            chaos_request::{Aim, Order, Request},
+            chaos_request::{Aim, Disk, Order, Request},
             connections,
         },
         body::Body,
@@ -35,6 +37,7 @@ pub(crate) async fn inject(gateway: Data<Gateway>, body: Body) -> Answered<Hit> 
         Order::Connections(aim, action) => connections(&gateway, &aim, action).await?,
         Order::Shards(count) => shards(&gateway, count).await?,
         Order::Actor(name) => actor(&gateway, &name)?,
+        Order::Disk(fault, time) => disk(&gateway, fault, time),
     };
     Ok(Json(Hit { hit }))
 }
@@ -102,6 +105,20 @@ fn actor(gateway: &Gateway, name: &str) -> Result<usize, ApiError> {
         return Ok(1);
     }
     Err(ApiError::not_found(format!("there is no actor {name}; `actors` of /v1/node lists those there are")))
+}
+
+/// Breaks the store's disk for so long. What waits for a hanging one goes on when the time is over.
+fn disk(gateway: &Gateway, fault: Disk, time: Duration) -> usize {
+    let faults = gateway.faults.clone();
+    let begun = match fault {
+        Disk::Hang => faults.delay(time),
+        Disk::Fail => faults.fail(),
+    };
+    actix_web::rt::spawn(async move {
+        actix_web::rt::time::sleep(time).await;
+        faults.end_of(begun);
+    });
+    1
 }
 
 /// That part of `attached`, at least one if there is one.

@@ -20,7 +20,7 @@ const MAX_STALL_MS: u64 = 60_000;
 #[serde(expecting = "an object with `fault` and `target`")]
 pub(super) struct Request {
     fault: Kind,
-    target: Target,
+    target: Option<Target>,
     #[serde(rename = "where")]
     place: Option<Place>,
     ms: Option<Value>,
@@ -34,6 +34,8 @@ enum Kind {
     Drop,
     PanicShard,
     PanicActor,
+    StoreDelay,
+    StoreFail,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -66,6 +68,17 @@ pub(super) enum Order {
     Shards(usize),
     /// A panic in the actor of that name.
     Actor(String),
+    /// A fault of the disk, for so long.
+    Disk(Disk, Duration),
+}
+
+/// What a disk may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// Nothing, for the time being.
+    Hang,
+    /// Refuse.
+    Fail,
 }
 
 /// Which connections.
@@ -85,6 +98,16 @@ impl Request {
     /// Names the field that is wrong, and says what would be right.
     pub(super) fn order(self) -> Result<Order, ApiError> {
         let Self { fault, target, place, ms } = self;
+        if matches!(fault, Kind::StoreDelay | Kind::StoreFail) {
+            if target.is_some() || place.is_some() {
+                return Err(ApiError::bad_request(
+                    "`target` and `where` are not for faults of the store: there is one",
+                ));
+            }
+            let disk = if fault == Kind::StoreDelay { Disk::Hang } else { Disk::Fail };
+            return Ok(Order::Disk(disk, stall(ms)?));
+        }
+        let target = target.ok_or_else(|| ApiError::bad_request("missing field `target`"))?;
         let place = place.unwrap_or_default();
         let action = match (fault, place) {
             (Kind::Drop | Kind::PanicShard | Kind::PanicActor, Place::Job | Place::Wake) => {
@@ -93,7 +116,7 @@ impl Request {
                 ));
             }
             (Kind::PanicShard, _) => return target.shards(),
-            (Kind::PanicActor, _) => return target.actor(),
+            (Kind::PanicActor | Kind::StoreDelay | Kind::StoreFail, _) => return target.actor(),
             (Kind::Drop, _) => Action::Cut,
             (Kind::Panic, Place::Turn) => Action::Fault(Fault::Panic),
             (Kind::Panic, Place::Job) => Action::Fault(Fault::PanicInJob),
@@ -228,6 +251,8 @@ mod tests {
             (r#"{"fault":"panic_shard","target":{"count":2}}"#, "Shards(2)"),
             (r#"{"fault":"panic_shard","target":{"actor":"shard-1"}}"#, "Actor(\"shard-1\")"),
             (r#"{"fault":"panic_actor","target":{"actor":"presence"}}"#, "Actor(\"presence\")"),
+            (r#"{"fault":"store_delay","ms":70}"#, "Disk(Hang, 70ms)"),
+            (r#"{"fault":"store_fail"}"#, "Disk(Fail, 1s)"),
         ];
         for (body, wanted) in cases {
             assert_eq!(order(body).as_deref(), Ok(wanted), "{body}");
@@ -264,6 +289,8 @@ mod tests {
             (r#"{"fault":"panic_actor","target":{"actor":"a","count":1}}"#, "{\"actor\":NAME}"),
             (r#"{"fault":"panic_shard","target":{"actor":"presence"}}"#, "shard-0"),
             (r#"{"fault":"panic_actor","target":{"count":1}}"#, "actors"),
+            (r#"{"fault":"store_fail","target":{"count":1}}"#, "`target`"),
+            (r#"{"fault":"store_delay","where":"turn"}"#, "`where`"),
             (r#"{"fault":"burn","target":{"count":1}}"#, "unknown variant `burn`, expected one of `panic`"),
             (r#"{"fault":"panic"}"#, "missing field `target`"),
         ];

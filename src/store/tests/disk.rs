@@ -36,7 +36,7 @@ fn what_a_failing_disk_acknowledged_is_there_and_what_it_refused_is_not() {
     let (mut bench, mut acknowledged) = (Bench::new(Kind::Embedded), Vec::new());
     for n in 0..400 {
         match random.random_range(0..10) {
-            0 => bench.faults.fail(),
+            0 => drop(bench.faults.fail()),
             1 => bench.faults.disk_full_after(random.random_range(0..600)),
             2 | 3 => bench.faults.end(),
             4 => {
