@@ -210,9 +210,19 @@ impl Engine {
     /// Closes what is open and closes the books: no event pending, no socket counted that is not there.
     pub(crate) async fn finish(mut self) -> Ledger {
         let closing = || Act { target: Target::All, action: Action::Close(Close::GOING_AWAY) };
-        self.shards.ask_all(closing).await.expect("the shards run");
         let all_closed = |census: &Census| census.awake + census.dormant == 0 && census.ledger.pending == 0;
-        let census = self.until("everything is closed", all_closed).await;
+        let closed = async {
+            loop {
+                // Asked again and again: a socket on its way to another shard is nowhere when that shard is asked.
+                self.shards.ask_all(closing).await.expect("the shards run");
+                let census = self.census().await;
+                if all_closed(&census) {
+                    return census;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let census = tokio::time::timeout(GUARD, closed).await.expect("everything is closed");
         assert_eq!(self.sockets.open(), 0, "a socket was counted in and not out");
         self.stop();
         census.ledger
