@@ -48,6 +48,9 @@ pub struct Opening {
 pub struct Ticket {
     #[serde(with = "secret")]
     pub(crate) secret: SessionSecret,
+    /// When the client asked, as [`crate::clock::Now::micros`]: tickets may overtake each other on their way here.
+    #[serde(default)]
+    pub(crate) asked_at: u64,
     pub(crate) claims: Claims,
     pub(crate) encoding: Encoding,
     pub(crate) status: Option<Status>,

@@ -43,11 +43,9 @@ pub(crate) fn identify(record: &mut Record, identify: Identify, subscribe: Vec<S
     match earlier.filter(|token| token.connection != turn.connection()) {
         Some(token) => {
             let Wishes { cursors, subscribe, status } = wishes;
-            let encoding = record.encoding;
-            turn.transfer(
-                token.connection,
-                Ticket { secret: token.secret, claims, encoding, status, cursors, subscribe },
-            );
+            let (secret, asked_at, encoding) = (token.secret, turn.now().micros, record.encoding);
+            let ticket = Ticket { secret, asked_at, claims, encoding, status, cursors, subscribe };
+            turn.transfer(token.connection, ticket);
         }
         None => begin(record, &claims, &wishes, turn),
     }
@@ -99,10 +97,11 @@ pub(crate) fn admits(record: &Record, ticket: &Ticket) -> bool {
     if !is_known {
         return false;
     }
-    let previous = identity.previous().is_some_and(|previous| same_secret(previous, &ticket.secret));
     // Both secrets are compared whatever the first says, and each in constant time.
+    let previous = identity.previous().is_some_and(|(previous, _)| same_secret(previous, &ticket.secret));
     let known = same_secret(&identity.secret, &ticket.secret) | previous;
-    known && identity.user == ticket.claims.user
+    let overtaken = previous && identity.previous().is_some_and(|(_, claimed_at)| ticket.asked_at <= claimed_at);
+    known && !overtaken && identity.user == ticket.claims.user
 }
 
 fn same_secret(a: &SessionSecret, b: &SessionSecret) -> bool {
@@ -114,7 +113,8 @@ pub(crate) fn claimed(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
     record.encoding = ticket.encoding;
     set_claims(record, &ticket.claims);
     if let Some(identity) = record.identity_mut() {
-        identity.rare_mut().previous = Some(ticket.secret);
+        let rare = identity.rare_mut();
+        (rare.previous, rare.claimed_at) = (Some(ticket.secret), ticket.asked_at);
     }
     record.status = ticket.status.unwrap_or(record.status);
     close_forbidden(record, turn);
@@ -280,7 +280,10 @@ fn ready(record: &mut Record, turn: &mut ConnectionTurn) {
     let before = identity.secret;
     if welcome.resumed {
         // After a resume the client came with it; after a renewal on a live connection it holds the one before.
-        identity.rare_mut().previous.get_or_insert(before);
+        let rare = identity.rare_mut();
+        if rare.previous.is_none() {
+            (rare.previous, rare.claimed_at) = (Some(before), 0);
+        }
     }
     identity.secret = secret;
     identity.tidy();

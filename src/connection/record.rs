@@ -79,6 +79,9 @@ pub(crate) struct Rare {
     /// The secret before; good until the client shows that it got the new one.
     #[serde(with = "secret::option")]
     pub(crate) previous: Option<SessionSecret>,
+    /// When the client asked to go on with `previous`. A socket that asked before is one that it has left since.
+    #[serde(default)]
+    pub(crate) claimed_at: u64,
     /// What the token opens; `None`: all channels.
     pub(crate) grants: Option<Rc<[Grant]>>,
     /// A `ready` under way.
@@ -96,9 +99,10 @@ impl Identity {
         self.rare.as_ref()?.grants.as_deref()
     }
 
-    /// The session secret before this one.
-    pub(crate) fn previous(&self) -> Option<&SessionSecret> {
-        self.rare.as_ref()?.previous.as_ref()
+    /// The session secret before this one, and since when it is that.
+    pub(crate) fn previous(&self) -> Option<(&SessionSecret, u64)> {
+        let rare = self.rare.as_ref()?;
+        Some((rare.previous.as_ref()?, rare.claimed_at))
     }
 
     /// Frees the rare part when nothing is in it.

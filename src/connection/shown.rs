@@ -25,6 +25,7 @@ impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
             .field("secret", &HIDDEN)
+            .field("asked_at", &self.asked_at)
             .field("claims", &self.claims)
             .field("encoding", &self.encoding)
             .field("status", &self.status)
@@ -49,6 +50,7 @@ impl fmt::Debug for Rare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rare")
             .field("previous", &self.previous.as_ref().map(|_| HIDDEN))
+            .field("claimed_at", &self.claimed_at)
             .field("grants", &self.grants)
             .field("welcome", &self.welcome)
             .finish()
@@ -72,7 +74,7 @@ mod tests {
     fn neither_tokens_nor_session_secrets_show() {
         let claims = Claims { user: "ann".to_owned(), expires: None, grants: None };
         let session = SessionToken { connection: ConnectionId::new(0, 7, 3), secret: SECRET };
-        let rare = Rare { previous: Some(SECRET), grants: Some(Rc::new([])), welcome: None };
+        let rare = Rare { previous: Some(SECRET), claimed_at: 1, grants: Some(Rc::new([])), welcome: None };
         let identity = Identity {
             user: "ann".into(),
             secret: SECRET,
@@ -85,7 +87,15 @@ mod tests {
             format!("{:?}", Opening { encoding: Some(encoding), token: Some(token.clone()), subscribe: Vec::new() }),
             format!(
                 "{:?}",
-                Ticket { secret: SECRET, claims, encoding, status: None, cursors: Vec::new(), subscribe: Vec::new() }
+                Ticket {
+                    secret: SECRET,
+                    asked_at: 1,
+                    claims,
+                    encoding,
+                    status: None,
+                    cursors: Vec::new(),
+                    subscribe: Vec::new()
+                }
             ),
             format!("{identity:?}"),
             format!("{session:?}"),

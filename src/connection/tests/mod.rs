@@ -180,6 +180,7 @@ impl Bench {
     fn ticket(&self) -> Ticket {
         Ticket {
             secret: self.record.identity.as_ref().expect("identified").secret,
+            asked_at: self.now.micros + 1,
             claims: Claims { user: "ann".to_owned(), expires: None, grants: None },
             encoding: Encoding::Json,
             status: None,

@@ -92,6 +92,7 @@ fn every_mail_survives_the_way_through_a_file() {
     let opening = Opening { encoding: Some(Encoding::Msgpack), token: Some("bob".into()), subscribe: vec!["b".into()] };
     let ticket = Ticket {
         secret: [3; 16],
+        asked_at: 7,
         claims: Claims { user: "ann".into(), expires: Some(9), grants: chat_alone().grants() },
         encoding: Encoding::Json,
         status: Some(Status::Idle),

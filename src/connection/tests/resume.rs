@@ -56,6 +56,11 @@ fn nobody_is_admitted_to_a_record_that_is_not_ready() {
     assert!(ConnectionActor::admits(&bench.record, &bench.ticket()));
 }
 
+/// The client comes with the same token once more, so much later.
+fn later(bench: &Bench, ticket: &Ticket, micros: u64) -> Ticket {
+    Ticket { secret: ticket.secret, asked_at: ticket.asked_at + micros, ..bench.ticket() }
+}
+
 #[test]
 fn the_old_token_is_good_until_the_client_has_spoken_after_the_new_ready() {
     let mut bench = parked(&["a"]);
@@ -63,6 +68,8 @@ fn the_old_token_is_good_until_the_client_has_spoken_after_the_new_ready() {
     resume(&mut bench, &old);
     let new = bench.ticket();
     assert_ne!(old.secret, new.secret);
+    assert!(!ConnectionActor::admits(&bench.record, &old), "asked before the socket that is here");
+    let old = later(&bench, &old, 1);
     assert!(ConnectionActor::admits(&bench.record, &old), "the new ready may be lost");
     assert!(ConnectionActor::admits(&bench.record, &new));
     bench.run(Mail::Message(&bench.event("a", 6)));
@@ -75,16 +82,17 @@ fn the_old_token_is_good_until_the_client_has_spoken_after_the_new_ready() {
 #[test]
 fn a_client_that_never_gets_its_ready_can_come_back_with_the_same_token_again_and_again() {
     let mut bench = parked(&["a"]);
-    let old = bench.ticket();
+    let mut old = bench.ticket();
     for _ in 0..3 {
         assert!(ConnectionActor::admits(&bench.record, &old));
         resume(&mut bench, &old);
         bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
+        old = later(&bench, &old, 1);
     }
     let cut_while_welcoming = bench.run(Mail::Claimed(&old));
     assert_eq!(cut_while_welcoming.asks.len(), 1);
     bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
-    assert!(ConnectionActor::admits(&bench.record, &old));
+    assert!(ConnectionActor::admits(&bench.record, &later(&bench, &old, 1)));
 }
 
 #[test]
@@ -141,9 +149,14 @@ fn a_resume_whose_socket_dies_before_its_ready_can_be_tried_again() {
     bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 }).asks(&["pause a 0"]);
     let ticket = bench.ticket();
     bench.run(Mail::Claimed(&ticket)).asks(&["resume a ann Online where it was"]);
-    assert!(ConnectionActor::admits(&bench.record, &ticket));
+    let second = later(&bench, &ticket, 1);
+    assert!(ConnectionActor::admits(&bench.record, &second));
     bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 }).asks(&["pause a 0 untold"]);
-    bench.run(Mail::Claimed(&ticket)).asks(&["resume a ann Online where it was"]);
+    bench.run(Mail::Claimed(&second));
+    assert!(!ConnectionActor::admits(&bench.record, &ticket), "the client has left that socket for a later one");
+    bench.run(Mail::Detached { cause: Cause::Cut, undelivered: 0 });
+    let last = later(&bench, &ticket, 2);
+    bench.run(Mail::Claimed(&last)).asks(&["resume a ann Online where it was"]);
     bench.subscribed("a", Purpose::Welcome).asks(&["resumed"]).says([json!({"op": "ready", "resumed": true})]);
 }
 
