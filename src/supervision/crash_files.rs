@@ -440,7 +440,7 @@ mod tests {
         let outbox = CrashFiles::start(&handle, &Children::new(clock, 1), made.folder.clone(), made.counters.clone());
         let crashes = super::super::Crashes::with_files(clock, outbox, made.folder.most);
         let taken = (0..1_000).filter(|_| crashes.wants_file("src/a.rs:1:1")).count();
-        // Twice the folder at once; some more if the thousand took longer than a tenth of a second.
+        // Twice the folder at once; some more if the thousand took longer than a second.
         assert!((4..1_000).contains(&taken), "{taken}");
         assert!(crashes.wants_file("src/b.rs:1:1"));
         assert!(made.counters.skipped.get() > 0);

@@ -18,7 +18,7 @@ use crate::{clock::Clock, id::ConnectionId};
 
 /// Files a second of one place, once the first burst is over: a storm of one bug must not turn the folder over again and
 /// again, nor keep a core busy with naming the same calls.
-const FILES_PER_SECOND: u64 = 10;
+const FILES_PER_SECOND: u64 = 1;
 
 /// See the module's text. Clones are the same.
 #[derive(Clone, Debug, Default)]
