@@ -43,13 +43,11 @@ pub struct Opening {
     pub subscribe: Vec<String>,
 }
 
-/// What a client that resumes brings to the record it resumes.
+/// What a client that resumes brings to the record it resumes, and when it asked: tickets may overtake each other.
 #[derive(Serialize, Deserialize)]
 pub struct Ticket {
     #[serde(with = "secret")]
     pub(crate) secret: SessionSecret,
-    /// When the client asked, as [`crate::clock::Now::micros`]: tickets may overtake each other on their way here.
-    #[serde(default)]
     pub(crate) asked_at: u64,
     pub(crate) claims: Claims,
     pub(crate) encoding: Encoding,
