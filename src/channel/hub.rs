@@ -11,10 +11,11 @@ use compact_str::CompactString;
 
 use crate::{
     channel::{
+        burst::Burst,
         directory::{Channel, Directory},
-        home::{Event, Gap, Since},
+        home::{Gap, Since},
         homes::{Homes, Outgoing, unused},
-        message::{Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Spread, Tag, Whisper},
+        message::{Answer, Ask, Audience, HomeAnswer, HomeRequest, Letter, Notice, Origin, Spread, Tag, Whisper},
         overflow::Overflows,
         seat::Seat,
         storage::{News, Storage, What},
@@ -22,11 +23,10 @@ use crate::{
     },
     id::ConnectionId,
     protocol::{
-        close::Close,
         error::{ErrorCode, Fault},
         frame::GapReason,
     },
-    shard::{Behaviour, Full, Hub, Network, Post},
+    shard::{Behaviour, Hub, Network, Post},
     telemetry::Metrics,
 };
 
@@ -42,6 +42,8 @@ pub struct ChannelHub {
     pub(super) homes: Homes,
     pub(super) paused: HashMap<ConnectionId, Vec<(Arc<Channel>, Since)>>,
     pub(super) overflows: Overflows,
+    /// Events that are about to be offered to the subscribers of this shard.
+    pub(super) burst: Burst,
     told_presence_at: u32,
     forgot_at: u32,
     pub(super) under_way: UnderWay,
@@ -86,6 +88,7 @@ impl ChannelHub {
             seats: HashMap::new(),
             paused: HashMap::new(),
             overflows: Overflows::default(),
+            burst: Burst::default(),
             told_presence_at: 0,
             forgot_at: 0,
             under_way: UnderWay::default(),
@@ -200,15 +203,21 @@ impl ChannelHub {
     ) where
         B: Channeled,
     {
-        let notice = Notice::Answer { channel, tag, answer };
+        let notice = Notice::answer(channel, tag, answer);
         let awaited = post.awaits(to, &notice);
-        let Notice::Answer { channel, answer: Answer::Subscribed { mut catch_up, roster, subscriber }, .. } = notice
-        else {
-            self.under_way.owed = None;
-            if awaited {
-                post.tell(to, notice);
+        let (channel, mut catch_up, roster, subscriber) = match notice {
+            Notice::Answer(home) if matches!(home.answer, Answer::Subscribed { .. }) => {
+                let HomeAnswer { channel, answer, .. } = *home;
+                let Answer::Subscribed { catch_up, roster, subscriber } = answer else { return };
+                (channel, catch_up, roster, subscriber)
             }
-            return;
+            notice => {
+                self.under_way.owed = None;
+                if awaited {
+                    post.tell(to, notice);
+                }
+                return;
+            }
         };
         if !awaited {
             self.under_way.owed = None;
@@ -219,6 +228,7 @@ impl ChannelHub {
             }
             return;
         }
+        self.hand_out_burst(post);
         let seat = self.seats.entry(Arc::clone(&channel)).or_insert_with(|| Seat::new(catch_up.epoch, catch_up.head));
         (seat.epoch, seat.head) = (catch_up.epoch, catch_up.head);
         seat.add(to.index(), subscriber.watches);
@@ -228,44 +238,17 @@ impl ChannelHub {
         let (gap, missed) = (catch_up.gap, std::mem::take(&mut catch_up.missed));
         let answer = Answer::Subscribed { catch_up, roster, subscriber };
         self.under_way.owed = None;
-        post.tell(to, Notice::Answer { channel: Arc::clone(&channel), tag, answer });
+        post.tell(to, Notice::answer(Arc::clone(&channel), tag, answer));
         // Left only where the replay does not replace what was waiting: then that is told first.
         if let Some(gap) = self.overflows.take_of(to.index(), &channel) {
-            post.tell(to, Notice::Gap { channel: Arc::clone(&channel), gap });
+            post.tell(to, Notice::gap(Arc::clone(&channel), gap));
         }
         if let Some(gap) = gap {
-            post.tell(to, Notice::Gap { channel, gap });
+            post.tell(to, Notice::gap(channel, gap));
         }
         for event in missed {
             post.tell(to, Notice::Event(Rc::new(event)));
         }
-    }
-
-    /// Offers an event to every subscriber of this shard.
-    fn deliver<B>(&mut self, event: &Arc<Event>, post: &mut Post<'_, B, impl Network>)
-    where
-        B: Channeled,
-    {
-        let Some(seat) = self.seats.get_mut(&event.channel) else { return };
-        seat.head = event.offset;
-        let shared = Rc::new(Arc::clone(event));
-        self.under_way.event = Some(Rc::clone(&shared));
-        for index in &seat.members {
-            self.under_way.reached = index;
-            if self.overflows.is_open(index, &event.channel) {
-                post.refuse(index);
-                self.overflows.refuse(index, &event.channel, event.offset);
-            } else if let Err(Full(_)) = post.offer(index, Notice::Event(Rc::clone(&shared))) {
-                // What is kept can be asked for again, so a gap says enough; what is not is lost for good unless the
-                // client comes back knowing that it was away.
-                if event.channel.namespace.history_events > 0 {
-                    self.overflows.refuse(index, &event.channel, event.offset);
-                } else if let Some(id) = post.id(index) {
-                    post.close(id, Close::SLOW_CONSUMER);
-                }
-            }
-        }
-        self.under_way.event = None;
     }
 
     /// Offers something ephemeral to those it is for.
@@ -304,8 +287,8 @@ impl ChannelHub {
         self.overflows.forget(from.index(), channel);
         post.withdraw(from, |notice| match notice {
             Notice::Event(event) => event.channel == *channel,
-            Notice::Gap { channel: of, .. } => of == channel,
-            Notice::Whisper(_) | Notice::Answer { .. } => false,
+            Notice::Gap(gap) => gap.channel == *channel,
+            Notice::Whisper(_) | Notice::Answer(_) => false,
         });
     }
 
@@ -324,6 +307,9 @@ impl<B: Channeled> Hub<B> for ChannelHub {
     type Letter = Letter;
 
     fn ask(&mut self, from: ConnectionId, ask: Ask, post: &mut Post<'_, B, impl Network>) {
+        if !matches!(ask, Ask::OfHome { request: HomeRequest::Publish(_), .. }) {
+            self.hand_out_burst(post);
+        }
         self.under_way.owed = match &ask {
             Ask::OfHome { tag, .. } | Ask::Resume { tag, .. } => Some((from, *tag)),
             _ => None,
@@ -334,7 +320,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
                 if !post.has_room() {
                     let channel = self.directory.imagine(&channel);
                     let fault = Fault::new(ErrorCode::Overloaded, "the node is behind, try again later");
-                    post.tell(from, Notice::Answer { channel, tag, answer: Answer::Failed(fault) });
+                    post.tell(from, Notice::answer(channel, tag, Answer::Failed(fault)));
                     return;
                 }
                 let known = self.directory.get(&channel).or_else(|| creates.then(|| self.directory.intern(&channel)));
@@ -342,7 +328,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
                     // Asking about a channel nobody has used makes no channel.
                     let channel = self.directory.imagine(&channel);
                     let answer = unused(&channel, &request);
-                    post.tell(from, Notice::Answer { channel, tag, answer });
+                    post.tell(from, Notice::answer(channel, tag, answer));
                     return;
                 };
                 self.ask_home(known, Origin::Connection(from, tag), request, post);
@@ -379,6 +365,10 @@ impl<B: Channeled> Hub<B> for ChannelHub {
     }
 
     fn letter(&mut self, letter: Letter, post: &mut Post<'_, B, impl Network>) {
+        match &letter {
+            Letter::Spread(Spread::Event(_)) | Letter::Home { request: HomeRequest::Publish(_), .. } => {}
+            _ => self.hand_out_burst(post),
+        }
         self.under_way.owed = match &letter {
             Letter::Home { origin: Origin::Connection(to, tag), .. } | Letter::Answer { to, tag, .. } => {
                 Some((*to, *tag))
@@ -397,24 +387,34 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         }
     }
 
+    fn has_more(&self) -> bool {
+        !self.burst.is_empty()
+    }
+
+    fn hand_out(&mut self, post: &mut Post<'_, B, impl Network>) {
+        self.under_way.owed = None;
+        self.hand_out_burst(post);
+    }
+
     fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B, impl Network>) {
         self.under_way.owed = None;
+        self.hand_out_burst(post);
         for (channel, gap) in self.overflows.take(connection.index()) {
-            post.tell(connection, Notice::Gap { channel, gap });
+            post.tell(connection, Notice::gap(channel, gap));
         }
     }
 
     /// Homes and seats are kept: each of their changes is one step, and there is nothing they could be built again from.
     /// What a panic left undone is told: the request as crashed, the event as a gap to those it did not reach.
     fn crashed(&mut self, post: &mut Post<'_, B, impl Network>) {
-        let UnderWay { owed, stored, durable, event, reached } = std::mem::take(&mut self.under_way);
+        let UnderWay { owed, stored, durable, events, reached } = std::mem::take(&mut self.under_way);
         if let Some((to, tag)) = owed {
             let crashed = || Fault::new(ErrorCode::Crashed, "the channel's shard crashed over this request");
             let answer = stored.map_or_else(|| Answer::Failed(crashed()), Answer::Published);
             // Nobody looks at the channel of a failure, or of a publication.
             let channel = self.directory.imagine("");
             if to.shard() == post.shard() {
-                post.tell(to, Notice::Answer { channel, tag, answer });
+                post.tell(to, Notice::answer(channel, tag, answer));
             } else {
                 post.send(to.shard(), Letter::Answer { channel, to, tag, answer });
             }
@@ -423,19 +423,19 @@ impl<B: Channeled> Hub<B> for ChannelHub {
             // The rest of its tasks, and perhaps an event that is on disk and that nobody has been told of.
             post.send(post.shard(), Letter::Store(News { channel, what: What::Interrupted }));
         }
-        let Some(event) = event else { return };
-        let (channel, offset) = (&event.channel, event.offset);
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
+        let (channel, gap) = (&first.channel, Gap { from: first.offset, to: last.offset, reason: GapReason::Crash });
         let Some(seat) = self.seats.get(channel) else { return };
         for index in seat.members.iter().filter(|index| *index >= reached) {
-            let gap = Gap { from: offset, to: offset, reason: GapReason::Crash };
             if let Some(id) = post.id(index) {
-                post.tell(id, Notice::Gap { channel: Arc::clone(channel), gap });
+                post.tell(id, Notice::gap(Arc::clone(channel), gap));
             }
         }
     }
 
     fn tick(&mut self, post: &mut Post<'_, B, impl Network>) {
         self.under_way.owed = None;
+        self.hand_out_burst(post);
         let now = post.now();
         if now.ms_since(self.told_presence_at) >= self.presence_interval_ms {
             self.told_presence_at = now.ms();

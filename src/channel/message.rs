@@ -299,7 +299,7 @@ pub enum Audience {
     Watchers,
 }
 
-/// What the hub tells a connection.
+/// What the hub tells a connection. Small, for a burst waits in thousands of mailboxes: what is rare is behind a pointer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
@@ -309,19 +309,51 @@ pub enum Notice {
     /// A signal or presence frame.
     Whisper(Rc<Arc<Whisper>>),
     /// Events that will not come.
-    Gap {
-        /// Of which channel.
-        channel: Arc<Channel>,
-        /// Which.
-        gap: Gap,
-    },
+    Gap(Box<ChannelGap>),
     /// An answer to an earlier ask.
-    Answer {
-        /// The channel.
-        channel: Arc<Channel>,
-        /// What was asked.
-        tag: Tag,
-        /// The answer.
-        answer: Answer,
-    },
+    Answer(Box<HomeAnswer>),
+}
+
+/// Events of a channel that will not come.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ChannelGap {
+    /// Of which channel.
+    pub channel: Arc<Channel>,
+    /// Which.
+    pub gap: Gap,
+}
+
+/// What a channel's home answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HomeAnswer {
+    /// The channel.
+    pub channel: Arc<Channel>,
+    /// What was asked.
+    pub tag: Tag,
+    /// The answer.
+    pub answer: Answer,
+}
+
+impl Notice {
+    /// Events of `channel` will not come.
+    #[must_use]
+    pub fn gap(channel: Arc<Channel>, gap: Gap) -> Self {
+        Self::Gap(Box::new(ChannelGap { channel, gap }))
+    }
+
+    /// The answer to what `tag` stands for.
+    #[must_use]
+    pub fn answer(channel: Arc<Channel>, tag: Tag, answer: Answer) -> Self {
+        Self::Answer(Box::new(HomeAnswer { channel, tag, answer }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_is_two_words_since_mailboxes_hold_many() {
+        assert_eq!(size_of::<Notice>(), 16);
+    }
 }

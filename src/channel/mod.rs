@@ -4,6 +4,7 @@
 //! moves, `commits.rs` for what durable channels do otherwise. Connections ask by [`Ask`] and hear by [`Notice`]; the HTTP side writes [`Letter`]s.
 
 mod backlog;
+mod burst;
 mod commits;
 mod directory;
 mod durable;
@@ -25,7 +26,8 @@ pub use hub::ChannelHub;
 #[cfg(feature = "simulation")]
 pub use hub::HubTraces;
 pub use message::{
-    Answer, Ask, Audience, Description, HomeRequest, Letter, Notice, Origin, Purpose, Spread, Subscriber, Tag, Whisper,
+    Answer, Ask, Audience, ChannelGap, Description, HomeAnswer, HomeRequest, Letter, Notice, Origin, Purpose, Spread,
+    Subscriber, Tag, Whisper,
 };
 pub use shared_frame::SharedFrame;
 pub use storage::{Deliver, News, Reader, Storage};

@@ -5,7 +5,7 @@ use actix::{Actor, Handler, Message};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    channel::{Ask, ChannelHub, Event, Gap, Notice, Whisper},
+    channel::{Ask, ChannelHub, Event, Gap, HomeAnswer, Notice, Whisper},
     clock::Now,
     connection::{
         delivery, frame, identify, lifecycle,
@@ -77,7 +77,7 @@ messages! {
     /// Events will not come.
     TellGap<'a>(&'a str, Gap);
     /// A channel's home has answered.
-    Answered<'a>(&'a Notice);
+    Answered<'a>(&'a HomeAnswer);
     /// The socket is open; what its handshake brought.
     Opened<'a>(&'a Opening);
     /// The deadline has passed.
@@ -123,7 +123,7 @@ handlers! {
     "event" Deliver(event) = Deliver<'_> => |record, turn| delivery::event(record, event, turn);
     "whisper" Pass(whisper) = Pass<'_> => |record, turn| delivery::whisper(record, whisper, turn);
     "gap" TellGap(channel, gap) = TellGap<'_> => |record, turn| delivery::gap(record, channel, gap, turn);
-    "answer" Answered(notice) = Answered<'_> => |record, turn| delivery::answer(record, notice, turn);
+    "answer" Answered(answer) = Answered<'_> => |record, turn| delivery::answer(record, answer, turn);
     "opened" Opened(opening) = Opened<'_> => |record, turn| lifecycle::opened(record, opening, turn);
     "silence" Silent = Silent => |record, turn| lifecycle::silent(record, turn);
     "detached" Detached(cause, undelivered) = Detached => |record, turn| lifecycle::detached(record, cause, undelivered, turn);
@@ -182,8 +182,8 @@ impl Behaviour for ConnectionActor {
             Mail::Frame(payload) => self.handle(ClientFrame(payload), turn),
             Mail::Message(Notice::Event(event)) => self.handle(Deliver(event), turn),
             Mail::Message(Notice::Whisper(whisper)) => self.handle(Pass(whisper), turn),
-            Mail::Message(Notice::Gap { channel, gap }) => self.handle(TellGap(&channel.name, *gap), turn),
-            Mail::Message(notice @ Notice::Answer { .. }) => self.handle(Answered(notice), turn),
+            Mail::Message(Notice::Gap(missed)) => self.handle(TellGap(&missed.channel.name, missed.gap), turn),
+            Mail::Message(Notice::Answer(answer)) => self.handle(Answered(answer), turn),
             Mail::Silence => self.handle(Silent, turn),
             Mail::Detached { cause, undelivered } => self.handle(Detached(cause, undelivered), turn),
             Mail::Claimed(ticket) => self.handle(Claimed(ticket), turn),
@@ -213,7 +213,7 @@ impl Behaviour for ConnectionActor {
     }
 
     fn awaits(record: &Record, notice: &Notice) -> bool {
-        !matches!(notice, Notice::Answer { tag, .. } if tag.socket != record.socket)
+        !matches!(notice, Notice::Answer(answer) if answer.tag.socket != record.socket)
     }
 
     fn unheard(notice: &Notice) -> Option<Ask> {
@@ -231,8 +231,8 @@ impl Behaviour for ConnectionActor {
     fn class(message: &Notice) -> Class {
         match message {
             Notice::Event(_) => Class::Event,
-            Notice::Whisper(_) | Notice::Gap { .. } => Class::Ephemeral,
-            Notice::Answer { .. } => Class::Notice,
+            Notice::Whisper(_) | Notice::Gap(_) => Class::Ephemeral,
+            Notice::Answer(_) => Class::Notice,
         }
     }
 

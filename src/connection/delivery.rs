@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    channel::{Answer, Ask, CatchUp, Channel, Event, Gap, Notice, Purpose, Subscriber, Tag, Whisper},
+    channel::{Answer, Ask, CatchUp, Channel, Event, Gap, HomeAnswer, Notice, Purpose, Subscriber, Tag, Whisper},
     connection::{
         actor::ConnectionActor,
         identify,
@@ -40,8 +40,8 @@ pub(crate) fn gap(record: &Record, channel: &str, gap: Gap, turn: &mut Connectio
 }
 
 /// A channel's home has answered an earlier ask of this connection.
-pub(crate) fn answer(record: &mut Record, notice: &Notice, turn: &mut ConnectionTurn) {
-    let Notice::Answer { channel, tag, answer } = notice else { return };
+pub(crate) fn answer(record: &mut Record, answer: &HomeAnswer, turn: &mut ConnectionTurn) {
+    let HomeAnswer { channel, tag, answer } = answer;
     if let Answer::Subscribed { subscriber, .. } = answer {
         seat(record, channel, subscriber);
     }
@@ -95,7 +95,8 @@ pub(crate) fn seat(record: &mut Record, channel: &Arc<Channel>, subscriber: &Sub
 
 /// What becomes of an answer that nobody will handle: a seat must not outlive whoever it was taken for.
 pub(crate) fn unheard(notice: &Notice) -> Option<Ask> {
-    let Notice::Answer { channel, answer: Answer::Subscribed { subscriber, .. }, .. } = notice else { return None };
+    let Notice::Answer(home) = notice else { return None };
+    let HomeAnswer { channel, answer: Answer::Subscribed { subscriber, .. }, .. } = &**home else { return None };
     let channel = Arc::clone(channel);
     Some(if subscriber.inherits {
         // The record knows this subscription, and gives it up when it goes.

@@ -52,8 +52,8 @@ impl<'a> Restart<'a> {
             Mail::Refused(ticket) => Lost::Refused(ticket),
             Mail::Frame(payload) => Lost::Frame(payload),
             Mail::Message(Notice::Event(event)) => Lost::Event(event),
-            Mail::Message(Notice::Gap { channel, gap }) => Lost::Gap(channel, *gap),
-            Mail::Message(Notice::Answer { channel, tag, answer }) => Lost::Answer(channel, *tag, answer),
+            Mail::Message(Notice::Gap(missed)) => Lost::Gap(&missed.channel, missed.gap),
+            Mail::Message(Notice::Answer(home)) => Lost::Answer(&home.channel, home.tag, &home.answer),
             Mail::Message(Notice::Whisper(_)) => Lost::Whisper,
             _ => Lost::Other,
         };

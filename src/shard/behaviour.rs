@@ -267,6 +267,14 @@ pub trait Hub<B: Behaviour>: 'static {
     fn ask(&mut self, from: ConnectionId, ask: B::Ask, post: &mut Post<'_, B, impl Network>);
     /// A letter arrived. Letters from one sender arrive in the order they were sent.
     fn letter(&mut self, letter: Self::Letter, post: &mut Post<'_, B, impl Network>);
+    /// Whether [`Hub::hand_out`] has anything to do.
+    fn has_more(&self) -> bool {
+        false
+    }
+    /// Calls that belong together are over: what the hub has gathered meanwhile goes to its connections.
+    fn hand_out(&mut self, post: &mut Post<'_, B, impl Network>) {
+        let _ = post;
+    }
     /// A connection whose mailbox had overflowed has handled all it held.
     fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B, impl Network>);
     /// A call of this hub panicked: what it was doing is over, and it goes on. Whoever would wait for ever is told here, and

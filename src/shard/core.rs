@@ -24,7 +24,7 @@ use crate::{
         poller::{Poller, Subject},
         post::{Post, Spare},
         rescue::{InHand, Net, Rescued},
-        run_queue::RunQueue,
+        run_queue::{Lane, Place, RunQueue},
         stats::Stats,
         sweeper::Sweeper,
         table::Table,
@@ -37,7 +37,7 @@ use crate::{
 
 /// One read takes at most this much; what a burst leaves waits in the kernel.
 const SCRATCH: usize = 64 * 1024;
-/// Connections served before the poller is asked again.
+/// Connections of a lane served before the poller is asked again.
 const SERVED_PER_ROUND: usize = 256;
 
 /// A shard's state. Lives on one thread, outside its actor: a restart of the actor finds everything as it was.
@@ -60,6 +60,8 @@ pub(super) struct Core<B: Behaviour, N: Network = Poller> {
     pub(super) budgets: HashMap<u32, Budget>,
     pub(super) ledger: Ledger,
     pub(super) stats: Stats,
+    /// What the turns of a batch handled; kept for its memory.
+    pub(super) labels: Vec<usize>,
     pub(super) crashes: Crashes,
     pub(super) sockets: Arc<Sockets>,
     pub(super) scratch: Vec<u8>,
@@ -124,6 +126,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             jobs: Jobs::new(job_ended),
             budgets: HashMap::new(),
             ledger: Ledger::default(),
+            labels: Vec::new(),
             scratch: vec![0; SCRATCH],
             sweeper: Sweeper::default(),
             moving: None,
@@ -162,8 +165,12 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         });
         self.read_letters();
         self.finish_jobs();
-        for _ in 0..self.queue.len().min(SERVED_PER_ROUND) {
-            if let Some(index) = self.queue.pop() {
+        for lane in Lane::ALL {
+            for _ in 0..self.queue.len(lane).min(SERVED_PER_ROUND) {
+                let Some(index) = self.queue.pop(lane) else { break };
+                if !self.table.get_mut(index).is_some_and(|slot| slot.place.take(lane)) {
+                    continue;
+                }
                 self.serving = self.table.id(index);
                 #[cfg(feature = "simulation")]
                 super::faults::between();
@@ -182,8 +189,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 let Some(slot) = table.get_mut(index) else { return };
                 slot.readable |= ready.readable;
                 slot.ended |= ready.ended;
-                if slot.readable || slot.awake.as_ref().is_some_and(|awake| !awake.outbox.is_empty()) {
-                    queue.push(index, &mut slot.queued);
+                if ready.readable {
+                    queue.push_heard(index, &mut slot.place);
+                } else if slot.readable || slot.awake.as_ref().is_some_and(|awake| !awake.outbox.is_empty()) {
+                    queue.push(index, &mut slot.place);
                 }
             }
             Subject::Lingering(number) => lingering.ready(number, scratch, ledger),
@@ -201,10 +210,16 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         while let Some(letter) = self.letters.pop() {
             match letter {
                 Letter::Hub(letter) => self.with_hub(|hub, post| hub.letter(letter, post)),
-                Letter::Transfer(transfer) => self.receive_transfer(*transfer),
+                Letter::Transfer(transfer) => {
+                    self.settle();
+                    self.receive_transfer(*transfer);
+                }
             }
-            self.settle();
+            if !self.closes.is_empty() {
+                self.settle();
+            }
         }
+        self.settle();
     }
 
     fn finish_jobs(&mut self) {
@@ -261,8 +276,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.with_hub(|hub, post| hub.drained(connection, post));
     }
 
-    /// Closes what the hub wants closed.
+    /// Hands out what the hub has gathered, and closes what it wants closed.
     pub(super) fn settle(&mut self) {
+        if self.hub.has_more() {
+            self.with_hub(|hub, post| hub.hand_out(post));
+        }
         while let Some((connection, close)) = self.closes.pop() {
             if let Some(index) = self.table.find(connection) {
                 self.close(index, close);
@@ -300,10 +318,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.queue = RunQueue::default();
         for index in 0..self.table.span() {
             if let Some(slot) = self.table.get_mut(index) {
-                slot.queued = false;
+                slot.place = Place::default();
                 slot.readable |= slot.socket.is_some();
                 if slot.readable || slot.awake.is_some() {
-                    self.queue.push(index, &mut slot.queued);
+                    self.queue.push(index, &mut slot.place);
                 }
             }
         }

@@ -15,6 +15,7 @@ use crate::{
         evidence::{Written, play},
         ledger::Drop,
         network::Network,
+        output::Mark,
         turn::Effects,
     },
     supervision::{self, Caught, CrashReport, Fingerprints, Trace, Verdict},
@@ -48,13 +49,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 }
                 self.commit(index)
             }
-            Err(report) => {
-                let next = self.crashed(index, mail, &report, retriable);
-                if counted && next != Next::Retry {
-                    self.ledger.drop(Drop::Crash, 1);
-                }
-                next
-            }
+            Err(report) => self.crashed(index, mail, &report, retriable),
         }
     }
 
@@ -103,20 +98,34 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 slot.record = Some(record);
                 Ok(())
             }
-            Err(Caught { report, trace }) => {
-                if let Some(trace) = trace {
-                    self.keep_evidence(index, mail, (report.clone(), *trace));
-                }
-                #[cfg(feature = "simulation")]
+            Err(caught) => Err(self.undo(index, mail, caught, (mark, began))),
+        }
+    }
+
+    /// A turn that began at `began`, when the output stood at `mark`, has panicked: nothing of it happened.
+    pub(super) fn undo(
+        &mut self,
+        index: u32,
+        mail: Mail<'_, B>,
+        Caught { report, trace }: Caught,
+        (mark, began): (Mark, u64),
+    ) -> CrashReport {
+        if let Some(trace) = trace {
+            self.keep_evidence(index, mail, (report.clone(), *trace));
+        }
+        #[cfg(feature = "simulation")]
+        {
+            if let Some(id) = self.table.id(index) {
                 faults::crashed(id, kind(&mail), began);
-                #[cfg(feature = "simulation")]
-                if faults::has(Defect::EffectsOfACrash) {
-                    return Err(report);
-                }
-                self.turn.discard(mark);
-                Err(report)
+            }
+            if faults::has(Defect::EffectsOfACrash) {
+                return report;
             }
         }
+        #[cfg(not(feature = "simulation"))]
+        let _ = began;
+        self.turn.discard(mark);
+        report
     }
 
     /// Has a file written of the turn that has just panicked: its record is still the one before.
@@ -176,7 +185,15 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 
     /// A turn panicked: count it, spend the budget, and let the next generation know. The socket, the session and the
     /// mailbox were never in the turn's hands, so nothing of them needs repair.
-    fn crashed(&mut self, index: u32, mail: Mail<'_, B>, report: &CrashReport, retriable: bool) -> Next {
+    pub(super) fn crashed(&mut self, index: u32, mail: Mail<'_, B>, report: &CrashReport, retriable: bool) -> Next {
+        let next = self.restart(index, mail, report, retriable);
+        if next != Next::Retry && matches!(mail, Mail::Message(message) if B::class(message) == Class::Event) {
+            self.ledger.drop(Drop::Crash, 1);
+        }
+        next
+    }
+
+    fn restart(&mut self, index: u32, mail: Mail<'_, B>, report: &CrashReport, retriable: bool) -> Next {
         let stalled = std::mem::take(&mut self.stalled);
         // When the turn began: unwinding it is most of what a restart costs. A stall is told elsewhere.
         let began = if stalled { self.clock.micros() } else { self.now.micros };

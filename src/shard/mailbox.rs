@@ -60,6 +60,14 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
+    /// Queues as many of `deliveries` as there is room for, and returns how many.
+    pub(super) fn extend(&mut self, deliveries: impl Iterator<Item = M>, since: u32, capacity: usize) -> usize {
+        let before = self.deliveries.len();
+        let fresh = deliveries.map(|message| Waiting { message, since, tried: false });
+        self.deliveries.extend(fresh.take(capacity.saturating_sub(before)));
+        self.deliveries.len() - before
+    }
+
     /// Queues `message` even beyond the bound; for what the sender has bounded itself (a catch-up).
     pub(super) fn force(&mut self, message: M, class: Class, since: u32) {
         let waiting = Waiting { message, since, tried: false };
@@ -77,6 +85,21 @@ impl<M> Mailbox<M> {
     /// The next notice, else the next delivery unless those are held.
     pub(super) fn next(&mut self, deliveries: bool) -> Option<Waiting<M>> {
         self.notices.pop_front().or_else(|| if deliveries { self.deliveries.pop_front() } else { None })
+    }
+
+    /// The deliveries that wait, in their order.
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = &Waiting<M>> {
+        self.deliveries.iter()
+    }
+
+    /// The next delivery.
+    pub(super) fn next_delivery(&mut self) -> Option<Waiting<M>> {
+        self.deliveries.pop_front()
+    }
+
+    /// Takes out the first `count` deliveries.
+    pub(super) fn take_deliveries(&mut self, count: usize) -> impl Iterator<Item = Waiting<M>> + '_ {
+        self.deliveries.drain(..count.min(self.deliveries.len()))
     }
 
     /// Puts a message whose turn crashed back where it was.

@@ -6,6 +6,7 @@
 //! (to hand sockets over and to ask), by nobody else.
 
 mod actor;
+mod batch;
 mod behaviour;
 mod command;
 mod core;

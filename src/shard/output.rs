@@ -13,6 +13,13 @@ pub(super) struct Output {
     begun: u32,
 }
 
+/// Where an output stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    bytes: usize,
+    pub(super) events: usize,
+}
+
 /// What became of a write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flushed {
@@ -42,11 +49,11 @@ impl Output {
         self.events.push(self.bytes.len() as u32);
     }
 
-    pub(super) fn mark(&self) -> (usize, usize) {
-        (self.bytes.len(), self.events.len())
+    pub(super) fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), events: self.events.len() }
     }
 
-    pub(super) fn cut(&mut self, (bytes, events): (usize, usize)) {
+    pub(super) fn cut(&mut self, Mark { bytes, events }: Mark) {
         self.bytes.truncate(bytes);
         self.events.truncate(events);
     }

@@ -29,7 +29,7 @@ pub(super) struct Spare<M> {
 }
 
 /// Boxes kept for the next burst, and messages one of them may keep room for.
-const KEEP_BOXES: usize = 256;
+const KEEP_BOXES: usize = 4096;
 const KEEP_MESSAGES: usize = 64;
 
 impl<M> Default for Spare<M> {
@@ -130,7 +130,7 @@ impl<B: Behaviour, N: Network> Post<'_, B, N> {
         let awake = slot.awake.get_or_insert_with(|| self.spare.wake());
         match awake.mailbox.offer(message, class, self.now.micros as u32, self.capacity) {
             Ok(()) => {
-                self.queue.push(index, &mut slot.queued);
+                self.queue.push(index, &mut slot.place);
                 Ok(())
             }
             Err(full) => {
@@ -143,12 +143,28 @@ impl<B: Behaviour, N: Network> Post<'_, B, N> {
         }
     }
 
-    /// Counts an event that the hub itself keeps from the connection in slot `index` (an untold gap goes before it).
-    pub fn refuse(&mut self, index: u32) {
+    /// Offers events to the connection in slot `index`, in their order, and returns how many its mailbox took. The others
+    /// are counted as dropped, and [`Hub::drained`] will say when there is room.
+    pub fn offer_all(&mut self, index: u32, events: impl ExactSizeIterator<Item = B::Message>) -> usize {
+        let all = events.len();
+        let Some(slot) = self.table.get_mut(index) else { return all };
+        let awake = slot.awake.get_or_insert_with(|| self.spare.wake());
+        let taken = awake.mailbox.extend(events, self.now.micros as u32, self.capacity);
+        self.queue.push(index, &mut slot.place);
+        self.ledger.offered += taken as u64;
+        if taken < all {
+            self.refuse(index, all - taken);
+        }
+        taken
+    }
+
+    /// Counts events that do not reach the connection in slot `index`, be it that the hub itself keeps them from it (an
+    /// untold gap goes before them).
+    pub fn refuse(&mut self, index: u32, events: usize) {
         if let Some(slot) = self.table.get_mut(index) {
             slot.overflowed = true;
-            self.ledger.offered += 1;
-            self.ledger.drop(Drop::Overflow, 1);
+            self.ledger.offered += events as u64;
+            self.ledger.drop(Drop::Overflow, events as u64);
         }
     }
 
@@ -176,7 +192,7 @@ impl<B: Behaviour, N: Network> Post<'_, B, N> {
     ) {
         let awake = slot.awake.get_or_insert_with(|| spare.wake());
         awake.mailbox.force(message, class, now.micros as u32);
-        queue.push(index, &mut slot.queued);
+        queue.push(index, &mut slot.place);
     }
 
     /// Takes back waiting deliveries that `unwanted` picks; the ledger counts events among them as unsubscribed.

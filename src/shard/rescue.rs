@@ -14,6 +14,7 @@ use crate::{
         ledger::Drop,
         mailbox::Waiting,
         network::Network,
+        output::Mark,
     },
     supervision,
     websocket::Reader,
@@ -150,7 +151,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             }
         }
         self.ledger.drop(Drop::Crash, self.turn.output.events());
-        self.turn.discard((0, 0));
+        self.turn.discard(Mark::default());
         self.queue_everybody();
     }
 
@@ -182,19 +183,22 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 self.interrupted(index, payload.map(Mail::Frame), false);
             }
             Some(Rescued::Message(waiting)) => {
-                let class = B::class(&waiting.message);
-                let next = self.interrupted(index, Some(Mail::Message(&waiting.message)), !waiting.tried);
-                if next == Next::Retry
-                    && let Some(slot) = self.table.get_mut(index)
-                {
-                    slot.awake.get_or_insert_with(|| self.spare.take()).mailbox.retry(waiting, class);
-                } else if class == Class::Event {
-                    self.ledger.drop(Drop::Crash, 1);
-                }
+                self.interrupted_over(index, waiting);
             }
         }
         self.finish(index);
         self.settle();
+    }
+
+    /// The next generation of a connection whose service was interrupted over a message of its mailbox.
+    pub(super) fn interrupted_over(&mut self, index: u32, waiting: Waiting<B::Message>) -> Next {
+        let is_event = B::class(&waiting.message) == Class::Event;
+        let next = self.interrupted(index, Some(Mail::Message(&waiting.message)), !waiting.tried);
+        if next != Next::Retry && is_event {
+            self.ledger.drop(Drop::Crash, 1);
+        }
+        self.put_back(index, Some(Rescued::Message(waiting)), next);
+        next
     }
 
     /// The next generation of a connection whose service a panic interrupted; whether it tries its message once more.

@@ -23,6 +23,7 @@ use crate::{
         core::{Core, Parts},
         inbox::Inbox,
         poller::Subject,
+        run_queue::Lane,
         socket::Arrival,
         stats::Stats,
         transfer::Letter,
@@ -231,7 +232,7 @@ impl<B: Behaviour> Simulation<B> {
         let jobs = core.jobs.counts();
         Traces {
             records: core.table.live(),
-            queued: core.queue.len(),
+            queued: Lane::ALL.map(|lane| core.queue.len(lane)).iter().sum(),
             budgets: core.budgets.len(),
             lingering: core.lingering.len(),
             jobs: jobs.in_flight + jobs.overdue,

@@ -78,7 +78,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let awake = slot.awake.get_or_insert_with(|| self.spare.take());
         awake.reader = reader;
         awake.unread = unread;
-        self.queue.push(index, &mut slot.queued);
+        self.queue.push(index, &mut slot.place);
     }
 
     /// Sends a close frame behind everything the socket takes at once and parks the connection.

@@ -10,6 +10,7 @@ use std::{
 use crate::shard::faults::{self, Defect};
 use crate::{
     shard::{
+        batch::Batch,
         behaviour::{Behaviour, Cause, Mail, Payload},
         core::Core,
         execute::Next,
@@ -27,13 +28,12 @@ const LATE_MICROS: u32 = 100_000;
 /// Answers waiting to be passed on before a client's further requests wait.
 const MOST_NOTICES: usize = 256;
 /// Output gathered before it is written even if the budget is not used up.
-const WRITE_AT: usize = 64 * 1024;
+pub(super) const WRITE_AT: usize = 64 * 1024;
 
 impl<B: Behaviour, N: Network> Core<B, N> {
     /// Serves the connection in slot `index`, which was in the run queue.
     pub(super) fn serve(&mut self, index: u32) {
         let Some(slot) = self.table.get_mut(index) else { return };
-        slot.queued = false;
         if slot.awake.is_none() {
             self.spare.woken += 1;
         }
@@ -54,42 +54,68 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 
     /// `false`: this connection needs nothing more in this round.
     fn serve_mailbox(&mut self, index: u32) -> bool {
-        for _ in 0..self.options.budget {
-            let room = self.has_room(index);
+        let mut budget = self.options.budget;
+        while budget > 0 {
+            if !self.has_room(index) {
+                return true;
+            }
             let Some(slot) = self.table.get_mut(index) else { return false };
             let held = slot.held;
             let Some(awake) = &mut slot.awake else { return true };
-            let Some(waiting) = room.then(|| awake.mailbox.next(!held)).flatten() else { return true };
-            let waited = (self.clock.micros() as u32).wrapping_sub(waiting.since);
-            self.stats.wait_seconds.observe(f64::from(waited) * 1e-6);
-            let retriable = !waiting.tried;
+            if awake.mailbox.notices() == 0 && !held {
+                match self.run_batch(index, budget) {
+                    Batch::Empty => return true,
+                    Batch::Done(count, next) => {
+                        budget -= count.min(budget);
+                        if !self.go_on(index, next) {
+                            return false;
+                        }
+                    }
+                }
+                continue;
+            }
+            let Some(waiting) = awake.mailbox.next(!held) else { return true };
+            budget -= 1;
+            let (retriable, since) = (!waiting.tried, waiting.since);
             let mut hand = InHand { held: Some(Rescued::Message(waiting)), net: Rc::clone(&self.net) };
             let Some(Rescued::Message(waiting)) = &hand.held else { return true };
             let next = self.run(index, Mail::Message(&waiting.message), retriable);
             let held = hand.held.take();
-            match next {
-                Next::Go => {}
-                Next::Retry => {
-                    let Some(Rescued::Message(waiting)) = held else { return true };
-                    let class = B::class(&waiting.message);
-                    if let Some(slot) = self.table.get_mut(index) {
-                        let awake = slot.awake.get_or_insert_with(|| self.spare.take());
-                        awake.mailbox.retry(waiting, class);
-                    }
-                }
-                Next::Stop => return false,
-                Next::Move => {
-                    self.send_transfer(index, Reader::default(), Vec::new());
-                    return false;
-                }
-            }
-            #[cfg(feature = "simulation")]
-            faults::between();
-            if self.turn.output.len() >= WRITE_AT && !self.flush(index) {
+            // The turn has read the clock.
+            let waited = (self.now.micros as u32).wrapping_sub(since);
+            self.stats.wait_seconds.observe(f64::from(waited) * 1e-6);
+            self.put_back(index, held, next);
+            if !self.go_on(index, next) {
                 return false;
             }
         }
         true
+    }
+
+    /// A message whose turn crashed goes back to where it was, if it is to be tried again.
+    pub(super) fn put_back(&mut self, index: u32, held: Option<Rescued<B>>, next: Next) {
+        if next == Next::Retry
+            && let Some(Rescued::Message(waiting)) = held
+            && let Some(slot) = self.table.get_mut(index)
+        {
+            let class = B::class(&waiting.message);
+            slot.awake.get_or_insert_with(|| self.spare.take()).mailbox.retry(waiting, class);
+        }
+    }
+
+    /// After turns over messages: whether this connection is served on.
+    fn go_on(&mut self, index: u32, next: Next) -> bool {
+        match next {
+            Next::Go | Next::Retry => {}
+            Next::Stop => return false,
+            Next::Move => {
+                self.send_transfer(index, Reader::default(), Vec::new());
+                return false;
+            }
+        }
+        #[cfg(feature = "simulation")]
+        faults::between();
+        self.turn.output.len() < WRITE_AT || self.flush(index)
     }
 
     /// Handles client frames until the budget, the socket or the room for answers is used up. `false`: nothing more to do.
@@ -290,7 +316,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let open = room && !slot.held;
         let Some(awake) = &mut slot.awake else {
             if slot.readable && open && slot.socket.is_some() {
-                self.queue.push(index, &mut slot.queued);
+                self.queue.push(index, &mut slot.place);
             }
             return;
         };
@@ -305,7 +331,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         #[cfg(feature = "simulation")]
         let input = input && !faults::has(Defect::LostWakeup);
         if (room && awake.mailbox.notices() > 0) || (open && (awake.mailbox.has_deliveries() || input)) {
-            self.queue.push(index, &mut slot.queued);
+            self.queue.push(index, &mut slot.place);
         } else if awake.is_idle() {
             self.sleep(index);
         }

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 
 use crate::{
     id::ConnectionId,
-    shard::{mailbox::Mailbox, output::Output},
+    shard::{mailbox::Mailbox, output::Output, run_queue::Place},
     websocket::Reader,
 };
 
@@ -28,7 +28,7 @@ pub(super) struct Slot<R, M, S = TcpStream> {
     /// When the client last proved life, or the socket was lost ([`crate::clock::Now::ms`]).
     pub(super) heard_ms: u32,
     /// In the run queue.
-    pub(super) queued: bool,
+    pub(super) place: Place,
     /// The socket may have bytes for us.
     pub(super) readable: bool,
     /// The client has ended its side of the socket.
@@ -72,7 +72,7 @@ impl<R, M, S> Slot<R, M, S> {
             tag,
             generation: 1,
             heard_ms: 0,
-            queued: false,
+            place: Place::default(),
             readable: false,
             ended: false,
             held: false,

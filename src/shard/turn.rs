@@ -13,7 +13,10 @@ use crate::{
     clock::Now,
     id::{ConnectionId, SessionSecret},
     protocol::{close::Close, encoding::Encoding},
-    shard::{behaviour::Behaviour, output::Output},
+    shard::{
+        behaviour::Behaviour,
+        output::{Mark, Output},
+    },
     websocket::frame,
 };
 
@@ -68,6 +71,14 @@ pub(super) struct Effects<B: Behaviour> {
 impl<B: Behaviour> Default for Effects<B> {
     fn default() -> Self {
         Self { asks: Vec::new(), jobs: Vec::new(), close: None, end: false, hold: None, transfer: None }
+    }
+}
+
+impl<B: Behaviour> Effects<B> {
+    /// Nothing was asked for.
+    pub(super) fn are_none(&self) -> bool {
+        let Self { asks, jobs, close, end, hold, transfer } = self;
+        asks.is_empty() && jobs.is_empty() && close.is_none() && !end && hold.is_none() && transfer.is_none()
     }
 }
 
@@ -235,12 +246,12 @@ impl<B: Behaviour> Turn<B> {
     }
 
     /// Where the output stood, for [`Turn::discard`].
-    pub(super) fn mark(&self) -> (usize, usize) {
+    pub(super) fn mark(&self) -> Mark {
         self.output.mark()
     }
 
     /// Forgets everything since `mark`.
-    pub(super) fn discard(&mut self, mark: (usize, usize)) {
+    pub(super) fn discard(&mut self, mark: Mark) {
         self.output.cut(mark);
         self.effects = Effects::default();
     }

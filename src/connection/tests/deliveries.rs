@@ -26,7 +26,7 @@ fn whisper(bench: &Bench, channel: &str) -> Notice {
 
 fn gap(bench: &Bench, channel: &str) -> Notice {
     let gap = Gap { from: 3, to: 5, reason: GapReason::Overflow };
-    Notice::Gap { channel: bench.directory.intern(channel), gap }
+    Notice::gap(bench.directory.intern(channel), gap)
 }
 
 fn roster() -> Roster {
@@ -113,7 +113,7 @@ fn a_failed_request_is_told_with_or_without_its_id_and_only_a_subscription_relea
 fn each_notice_waits_in_the_queue_it_belongs_to() {
     let bench = Bench::ready(&["a"]);
     let channel = bench.directory.intern("a");
-    let answer = Notice::Answer { channel, tag: bench.record.tag(Purpose::Welcome), answer: Answer::Signalled };
+    let answer = Notice::answer(channel, bench.record.tag(Purpose::Welcome), Answer::Signalled);
     let table = [
         (bench.event("a", 1), Class::Event),
         (whisper(&bench, "a"), Class::Ephemeral),

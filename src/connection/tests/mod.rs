@@ -144,7 +144,7 @@ impl Bench {
 
     fn answer_tagged(&mut self, channel: &str, tag: Tag, answer: Answer) -> Effects {
         let channel = self.directory.intern(channel);
-        self.run(Mail::Message(&Notice::Answer { channel, tag, answer }))
+        self.run(Mail::Message(&Notice::answer(channel, tag, answer)))
     }
 
     /// The home says yes, at offset 5.

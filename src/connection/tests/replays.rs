@@ -80,9 +80,9 @@ fn notices(bench: &Bench) -> Vec<Notice> {
     let mut notices = vec![
         Notice::Event(std::rc::Rc::new(event(bench))),
         Notice::Whisper(std::rc::Rc::new(Arc::new(whisper))),
-        Notice::Gap { channel: channel(), gap: Gap { from: 1, to: 2, reason: GapReason::Overflow } },
+        Notice::gap(channel(), Gap { from: 1, to: 2, reason: GapReason::Overflow }),
     ];
-    notices.extend(answers.map(|answer| Notice::Answer { channel: channel(), tag, answer }));
+    notices.extend(answers.map(|answer| Notice::answer(channel(), tag, answer)));
     notices
 }
 

@@ -74,8 +74,7 @@ fn a_message_that_will_be_tried_again_is_not_lost() {
     let mut bench = Bench::ready(&["a"]);
     let event = bench.event("a", 6);
     let channel = bench.directory.intern("a");
-    let answer =
-        Notice::Answer { channel, tag: bench.record.tag(Purpose::Request(Some(3))), answer: Answer::Signalled };
+    let answer = Notice::answer(channel, bench.record.tag(Purpose::Request(Some(3))), Answer::Signalled);
     for notice in [event, answer] {
         let mail = Mail::Message(&notice);
         let effects = bench.run(Mail::Restarted(Crash { retried: true, ..crash(Some(&mail)) }));
@@ -91,8 +90,7 @@ fn an_answer_that_crashed_twice_still_gets_its_request_a_reply_and_releases() {
     {
         let mut bench = Bench::ready(&[]);
         let channel = bench.directory.intern("a");
-        let answer =
-            Notice::Answer { channel, tag: bench.record.tag(Purpose::Subscription(id)), answer: Answer::Signalled };
+        let answer = Notice::answer(channel, bench.record.tag(Purpose::Subscription(id)), Answer::Signalled);
         let effects = after(&mut bench, Mail::Message(&answer));
         effects.says(said);
         assert_eq!(effects.hold, Some(false), "what waited for this answer goes on");
@@ -105,7 +103,7 @@ fn a_welcome_that_crashed_twice_does_not_keep_ready_back() {
     let subscribe = vec!["a".to_owned()];
     bench.run(Mail::Opened(&Opening { encoding: Some(Encoding::Json), token: Some("ann".to_owned()), subscribe }));
     let channel = bench.directory.intern("a");
-    let answer = Notice::Answer { channel, tag: bench.record.tag(Purpose::Welcome), answer: Answer::Signalled };
+    let answer = Notice::answer(channel, bench.record.tag(Purpose::Welcome), Answer::Signalled);
     let effects = after(&mut bench, Mail::Message(&answer));
     effects.says([json!({"op": "ready", "generation": 2, "subscriptions": []}), restarted(2, None, 1)]);
     assert_eq!(effects.hold, Some(false));
@@ -131,17 +129,14 @@ fn a_gap_that_crashed_twice_is_told_all_the_same() {
     let channel = bench.directory.intern("a");
     let gap = Gap { from: 3, to: 5, reason: GapReason::Overflow };
     let told = json!({"op": "gap", "channel": "a", "from": 3, "to": 5, "reason": "overflow"});
-    after(&mut bench, Mail::Message(&Notice::Gap { channel, gap })).says([told, restarted(2, None, 0)]);
+    after(&mut bench, Mail::Message(&Notice::gap(channel, gap))).says([told, restarted(2, None, 0)]);
 }
 
 #[test]
 fn a_subscription_whose_answer_crashed_twice_is_given_up_again() {
     let mut bench = Bench::ready(&[]);
-    let answer = Notice::Answer {
-        channel: bench.directory.intern("a"),
-        tag: bench.record.tag(Purpose::Subscription(Some(4))),
-        answer: subscribed(),
-    };
+    let tag = bench.record.tag(Purpose::Subscription(Some(4)));
+    let answer = Notice::answer(bench.directory.intern("a"), tag, subscribed());
     let effects = after(&mut bench, Mail::Message(&answer));
     effects.says([failure(Some(4), "crashed"), restarted(2, Some(4), 0)]).asks(&["unsubscribe a ann"]);
     assert!(bench.record.subscription("a").is_none());
