@@ -11,6 +11,7 @@ use crate::{
     contest::{Contest, Size},
     contestant::{Contestant, DORMOUSE, FLOOR, Site},
     figures::Section,
+    goals,
     peer::Peer,
     plot,
     results::Results,
@@ -118,6 +119,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if !options.quick {
         let head = format!("Measured {date} on {}.\n\n{}", results.machine, table::contestants(&results));
         table::put(&options.readme, "servers", &head)?;
+    }
+    if let Some(text) = goals::table(&results) {
+        println!("{text}");
+        if !options.quick {
+            table::put(&options.readme, "goals", &text)?;
+        }
     }
     let behind = table::behind(&results);
     if !behind.is_empty() {

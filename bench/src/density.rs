@@ -62,6 +62,9 @@ pub(crate) struct Options {
     target: TargetOptions,
 }
 
+/// Heartbeats of a million are watched for so long at most.
+const MILLION_SPAN: Duration = Duration::from_secs(2);
+
 /// Memory at a moment: the server's and the machine's.
 struct Reading {
     memory: Memory,
@@ -134,6 +137,12 @@ fn measure(options: &Options, target: &Target, report: &mut Report) -> Result<()
         swarm.repeat(beat, crowd.heartbeat);
         let busy = idle::watch(target, &mut swarm, idle_span, &mut census)?;
         describe_idle(report, count, &crowd, &empty, &busy);
+        // As often as a million would: how a server fares then cannot be told from what one beat costs a quiet machine,
+        // which wakes for each of them.
+        swarm.repeat(beat, crowd.heartbeat.mul_f64(count as f64 / 1e6));
+        let million = idle::watch(target, &mut swarm, idle_span.min(MILLION_SPAN), &mut census)?;
+        describe_million(report, &empty, &million);
+        swarm.repeat(beat, crowd.heartbeat);
     }
     let later = target.memory()?;
     let growth = (later.pss - before.memory.pss) / count as f64;
@@ -211,6 +220,16 @@ fn describe_idle(report: &mut Report, count: usize, crowd: &Crowd, empty: &Idle,
     report.figure("load generator CPU", busy.load.own_cores(), Unit::Cores, "while idle");
     let rate = count as f64 / crowd.took.as_secs_f64();
     report.figure("opened", rate, Unit::PerSecond, format!("in {:.2} s", crowd.took.as_secs_f64()));
+}
+
+fn describe_million(report: &mut Report, empty: &Idle, million: &Idle) {
+    let rate = million.heartbeats as f64 / million.load.wall.as_secs_f64();
+    report.must_be("heartbeats of a million unanswered", million.unanswered, 0, "");
+    if let (Some(empty), Some(cores)) = (empty.load.server_cores(), million.load.server_cores()) {
+        let note = format!("{rate:.0} beats a second, above no connections");
+        report.figure("server CPU at a million's heartbeats", cores - empty, Unit::Cores, note);
+    }
+    report.figure("load generator CPU at a million's heartbeats", million.load.own_cores(), Unit::Cores, "");
 }
 
 /// Asks the server every quarter of a second until it says what is wanted, at most half a minute; the last answer.

@@ -74,9 +74,11 @@ const DENSITY: &[Figure] = &[
 ];
 
 const IDLE: &[Figure] = &[
-    figure("per million", Cores, Lower, |trial| number(trial, "server CPU per million idle")),
-    figure("per beat", Micros, Lower, |trial| number(trial, "server CPU per heartbeat")),
-    GENERATOR,
+    figure("at a million's beats", Cores, Lower, |trial| number(trial, "server CPU at a million's heartbeats")),
+    figure("18,000 idle", Cores, Lower, |trial| number(trial, "server CPU, all idle")),
+    figure("none", Cores, Neither, |trial| number(trial, "server CPU, no connections")),
+    figure("per beat of 18,000", Micros, Lower, |trial| number(trial, "server CPU per heartbeat")),
+    figure("generator", Cores, Neither, |trial| number(trial, "load generator CPU at a million's heartbeats")),
 ];
 
 const BURST: &[Figure] = &[
@@ -146,7 +148,9 @@ impl Section {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Density => "Memory of a subscribed, idle connection",
-            Self::Idle => "Processor time of idle connections, a heartbeat or ping each in 45 s",
+            Self::Idle => {
+                "Processor time of idle connections, a heartbeat or ping each in 45 s; and as many as a million would send"
+            }
             Self::Burst => "Memory after a burst of 100 × 1 KB to each connection, when it has rested",
             Self::Single => "Fan-out, one publication at a time",
             Self::Saturated => "Fan-out, 64 publications on their way",

@@ -2,7 +2,7 @@
 //! `--url`), does one thing to it, and prints one table; a command that checks promises exits with 1 when one is broken.
 //! `compare` runs the others again and again, each in a process of its own, and puts servers side by side.
 //!
-//! From roof to ground: `compare` → `contest` → `table`, `plot` → `results` → `figures`, `contestant`; the measurements
+//! From roof to ground: `compare` → `contest` → `goals`, `table`, `plot` → `results` → `figures`, `contestant`; the measurements
 //! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
 //! `chaos` with its own four) → `crowd`, `census`, `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and
 //! `raw_accept` → `peer`, `dialect` → `server`, `client`, `message`, `node`, `scrape` → `frame`, `process`, `kernel`,
@@ -30,6 +30,7 @@ mod fanout;
 mod figures;
 mod floor;
 mod frame;
+mod goals;
 mod histogram;
 mod idle;
 mod kernel;
