@@ -195,6 +195,8 @@ pub struct Appended {
     pub at: u64,
     /// Its key was known: this is where the first one is.
     pub duplicate: bool,
+    /// The oldest offset kept from now on.
+    pub first: u64,
 }
 
 /// What is kept of a channel: offsets `first..=head`, empty when `first` is `head + 1`.

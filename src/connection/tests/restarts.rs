@@ -140,7 +140,7 @@ fn a_subscription_whose_answer_crashed_twice_is_given_up_again() {
     let answer = Notice::Answer {
         channel: bench.directory.intern("a"),
         tag: bench.record.tag(Purpose::Subscription(Some(4))),
-        answer: subscribed(),
+        answer: subscribed(false),
     };
     let effects = after(&mut bench, Mail::Message(&answer));
     effects.says([failure(Some(4), "crashed"), restarted(2, Some(4), 0)]).asks(&["unsubscribe a ann"]);
