@@ -17,7 +17,8 @@
 //! http        listener, handshake and admission, API (http/api/), pages, metrics page, drain
 //! connection  ConnectionActor: one handler per message, the record, one function per op
 //! echo        the smallest behaviour: sends everything back
-//! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed), storage
+//! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed), desk (who a
+//!             user's sessions are), storage
 //! shard       the engine: table of records, run queue, poller, turns, mailboxes, outboxes, sweeper, jobs, ledger
 //! supervision the tree: specs, supervisors, restarts; budgets, catch, crash reports and files, the watchdog
 //! store       what survives the process: events, memberships, cursors, keys; one thread commits in groups
@@ -51,10 +52,13 @@
 //! | what the server says | `protocol/frame.rs` |
 //! | an error or close code | `protocol/error.rs`, `protocol/close.rs` |
 //! | who may do what | `connection/access.rs` (channels), `http/auth.rs` (API), `http/origin.rs` (pages), `token/` |
-//! | identify, resume, renewal | `connection/identify.rs` |
+//! | identify, resume, renewal, `ready` | `connection/identify.rs`, `connection/welcome.rs` |
 //! | silence, parking, restarts as the client sees them | `connection/lifecycle.rs` |
-//! | offsets, history, cursors, gaps, keys | `channel/home.rs` |
+//! | offsets, keys | `channel/home.rs` |
 //! | who hears what, and in which order | `channel/hub.rs` |
+//! | what who comes back gets, pages, history | `channel/catch_up.rs`, `channel/pursuit.rs` |
+//! | memberships, cursors, receipts | `channel/errands.rs`, `channel/receipts.rs`, `connection/membership.rs` |
+//! | a user's sessions | `channel/desk.rs` |
 //! | presence | `channel/presence.rs` |
 //! | how a durable channel opens, waits and recovers | `channel/commits.rs`, `channel/backlog.rs` |
 //! | what is kept on disk, and how | `store/mod.rs` is the contract, `store/log/` the embedded engine |
@@ -76,7 +80,8 @@
 //! # Words
 //! *Record*: the state of a connection between turns. *Dormant*: a record and a socket; *awake*: something is going on;
 //! *parked*: a record without a socket, waiting to be resumed. *Session*: the identity that outlives sockets. *Mailbox*:
-//! bounded, inbound. *Outbox*: bounded, outbound. *Home*: the shard that orders a channel. *Seat*: a channel as one shard's
+//! bounded, inbound. *Outbox*: bounded, outbound. *Home*: the shard that orders a channel. *Desk*: the
+//! shard that knows a user's sessions. *Seat*: a channel as one shard's
 //! subscribers see it. *Event*: a publication with an offset; *signal*: ephemeral; *gap*: events that will not come.
 //! *Notice*, *letter*, *ask*: hub to connection, hub to hub, connection to hub.
 

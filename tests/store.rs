@@ -206,7 +206,10 @@ fn check_refuses_a_damaged_store_with_a_way_out_that_works() {
     let (code, text) = check(&[]);
     assert!(code == 1 && text.contains("00000001.log is damaged at byte ") && text.contains("--repair"), "{text}");
     let (code, text) = check(&["--repair"]);
-    assert!(code == 0 && text.contains(": 1 channel, 2 events; ") && text.contains("/damaged-"), "{text}");
+    assert!(
+        code == 0 && text.contains(": 1 channel, 2 events, 0 memberships; ") && text.contains("/damaged-"),
+        "{text}"
+    );
     let (code, text) = check(&[]);
     assert!(code == 0 && text.ends_with('\n') && text.contains(": 1 channel, 2 events"), "{text}");
 }

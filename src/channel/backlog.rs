@@ -8,7 +8,12 @@
 //! ```
 //! Pure state; `commits.rs` moves it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use compact_str::CompactString;
 
 use crate::{
     channel::{
@@ -16,7 +21,7 @@ use crate::{
         message::{HomeRequest, Origin},
     },
     protocol::error::Fault,
-    store::{Appended, StoreError},
+    store::{Appended, Range, StoreError},
 };
 
 /// Where the home stands with the store: see the module's text.
@@ -41,6 +46,21 @@ pub(super) struct Offered {
     pub(super) ticket: u64,
     pub(super) origin: Origin,
     pub(super) publication: Publication,
+}
+
+/// Something that the store does for a home beside its publications: in no order with them.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// A membership begins. It was asked for, not made by a publication.
+    Join { user: CompactString, asked: bool },
+    /// A membership ends.
+    Leave { user: CompactString },
+    /// Cursors move.
+    Acknowledge { user: CompactString },
+    /// Events for somebody who looks back.
+    History { range: Range, before: Option<u64> },
+    /// Events for somebody who is behind.
+    Page { after: u64 },
 }
 
 /// The next thing to do, out of its queue.
@@ -87,6 +107,10 @@ pub(super) struct Backlog {
     pub(super) requests: VecDeque<(Origin, HomeRequest)>,
     pub(super) found: VecDeque<Arc<Event>>,
     pub(super) landed: VecDeque<(Offered, Result<Appended, StoreError>)>,
+    /// Both users of a channel for two have been made members, as far as this home knows.
+    pub(super) paired: bool,
+    /// On their way, by their tickets.
+    pub(super) errands: HashMap<u64, (Origin, Errand)>,
     offered: VecDeque<Offered>,
     next_ticket: u64,
 }
@@ -103,6 +127,7 @@ impl Backlog {
             && self.landed.is_empty()
             && self.found.is_empty()
             && self.offered.is_empty()
+            && self.errands.is_empty()
             && !matches!(self.stage, Stage::Opening | Stage::Loading)
     }
 

@@ -42,6 +42,10 @@ impl ChannelHub {
         for index in &seat.members {
             self.under_way.reached = index;
             let events = &self.under_way.events;
+            if self.pursuits.is_behind(index, &channel) {
+                // They come with a page of his.
+                continue;
+            }
             let taken = if self.overflows.is_open(index, &channel) {
                 post.refuse(index, events.len());
                 0

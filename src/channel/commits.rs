@@ -27,8 +27,10 @@ const MOST_WAITING: usize = 65_536;
 pub(super) enum Admission {
     /// It needs nothing of the store.
     Serve(Origin, HomeRequest),
-    /// It will be a [`Task`].
+    /// It will be a [`Task`], or the store has it now.
     Waits,
+    /// Done.
+    Answered(Origin, Answer),
     /// Nothing will come of it.
     Refused(Origin, Fault),
 }
@@ -61,13 +63,7 @@ impl Homes {
         };
         let Some(home) = homes.get_mut(channel) else { return Admission::Serve(origin, request) };
         if home.backlog().is_clear() {
-            return match request {
-                HomeRequest::Publish(publication) => match home.offer(storage, origin, publication, now) {
-                    Ok(()) => Admission::Waits,
-                    Err((origin, fault)) => Admission::Refused(origin, fault),
-                },
-                request => Admission::Serve(origin, request),
-            };
+            return home.take_on(storage, origin, request, now);
         }
         // Who leaves must not be forgotten: nobody will say it again, and there are no more of them than came.
         if *waiting >= MOST_WAITING && !matches!(origin, Origin::Nobody) {
@@ -88,7 +84,7 @@ impl Homes {
         let Some(home) = homes.get_mut(&channel) else { return };
         match what {
             What::Opened(Ok(extent)) if extent.head == 0 && !home.backlog().known => {
-                (home.epoch, home.head) = (extent.epoch, 0);
+                home.begin(extent, Vec::new());
                 home.backlog().known = true;
                 home.backlog().stage = Stage::Open;
             }
@@ -102,6 +98,8 @@ impl Homes {
             }
             What::Loaded(Err(error)) => home.backlog().stage = Stage::Closed(fault(&error)),
             What::Stored { ticket, outcome } => home.backlog().land(ticket, outcome),
+            // These are settled, not heard.
+            What::Done { .. } | What::Paged { .. } => {}
             What::Interrupted => home.backlog().in_doubt = true,
         }
     }
@@ -152,22 +150,17 @@ impl Homes {
             Task::Landed(Offered { origin, publication, .. }, outcome) => match outcome {
                 Err(error) => Step::Tell(None, Some((origin, Answer::Failed(fault(&error))))),
                 Ok(appended) => {
-                    let Appended { offset, at, duplicate, .. } = appended;
+                    let Appended { offset, at, duplicate, first, .. } = appended;
                     let published = Published { offset, at, duplicate };
                     let news = (!appended.duplicate && appended.offset > home.head).then(|| {
                         metrics.events_published.inc();
                         let event = home.place(&publication, published);
+                        home.first = home.first.max(first);
                         spread(home, event)
                     });
                     Step::Tell(news, Some((origin, Answer::Published(published))))
                 }
             },
-            Task::Request(origin, HomeRequest::Publish(publication), None) => {
-                match home.offer(storage.as_ref()?, origin, publication, now) {
-                    Ok(()) => Step::Tell(None, None),
-                    Err((origin, fault)) => Step::Tell(None, Some((origin, Answer::Failed(fault)))),
-                }
-            }
             // Nobody hears that these could not be done, and they need nothing of the store.
             Task::Request(
                 origin,
@@ -175,14 +168,19 @@ impl Homes {
                 Some(_),
             ) => Step::Serve(origin, request),
             Task::Request(origin, _, Some(fault)) => Step::Tell(None, Some((origin, Answer::Failed(fault)))),
-            Task::Request(origin, request, None) => Step::Serve(origin, request),
+            Task::Request(origin, request, None) => match home.take_on(storage.as_ref()?, origin, request, now) {
+                Admission::Serve(origin, request) => Step::Serve(origin, request),
+                Admission::Waits => Step::Tell(None, None),
+                Admission::Answered(origin, answer) => Step::Tell(None, Some((origin, answer))),
+                Admission::Refused(origin, fault) => Step::Tell(None, Some((origin, Answer::Failed(fault)))),
+            },
         })
     }
 }
 
 impl Home {
     /// Gives the store a publication, or gives it back.
-    fn offer(
+    pub(super) fn offer(
         &mut self,
         storage: &Storage,
         origin: Origin,
@@ -190,6 +188,9 @@ impl Home {
         now: Now,
     ) -> Result<(), (Origin, Fault)> {
         self.touch(&publication.from, now);
+        if let Err(fault) = self.pair_up(storage) {
+            return Err((origin, fault));
+        }
         let ticket = self.backlog().ticket();
         match storage.append(&self.channel, ticket, &publication) {
             Ok(()) => {
@@ -228,7 +229,7 @@ impl Home {
         let backlog = self.backlog();
         backlog.stage = Stage::Open;
         if !std::mem::replace(&mut backlog.known, true) || !same {
-            return self.begin(extent.epoch, extent.head, events);
+            return self.begin(extent, events);
         }
         backlog.found = events.into_iter().filter(|event| event.offset > head).collect();
         if backlog.found.is_empty() {

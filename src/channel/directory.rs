@@ -98,10 +98,24 @@ impl Directory {
     /// What the channel of that name would be.
     #[must_use]
     pub fn imagine(&self, name: &str) -> Arc<Channel> {
+        Arc::new(Channel { name: name.into(), home: self.shard_of(name), namespace: self.namespace(name) })
+    }
+
+    /// The shard with the desk of that user.
+    #[must_use]
+    pub fn desk(&self, user: &str) -> u16 {
+        self.shard_of(user)
+    }
+
+    /// What stands for a name where the name would take too much memory.
+    pub(super) fn hash(&self, name: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.salt, name).hash(&mut hasher);
-        let home = (hasher.finish() % u64::from(self.shards)) as u16;
-        Arc::new(Channel { name: name.into(), home, namespace: self.namespace(name) })
+        hasher.finish()
+    }
+
+    fn shard_of(&self, name: &str) -> u16 {
+        (self.hash(name) % u64::from(self.shards)) as u16
     }
 
     /// The channel of that name, if it exists.

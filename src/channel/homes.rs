@@ -12,6 +12,7 @@ use rand::{RngCore, SeedableRng, rngs::StdRng};
 
 use crate::{
     channel::{
+        catch_up::Found,
         directory::{Channel, Directory},
         home::Home,
         message::{Answer, Audience, Description, HomeRequest, Origin, Spread, Whisper},
@@ -23,7 +24,7 @@ use crate::{
     id::Epoch,
     protocol::{
         error::{ErrorCode, Fault, Retry},
-        frame::{Frame, Roster},
+        frame::{Frame, Roster, Standing},
     },
     telemetry::Metrics,
 };
@@ -41,6 +42,8 @@ pub(super) struct Homes {
     pub(super) waiting: usize,
     /// Homes whose watchers have something to be told.
     restless: HashSet<Arc<Channel>>,
+    /// Homes with receipts to tell.
+    pub(super) receipting: HashSet<Arc<Channel>>,
 }
 
 /// What a home has for the subscribers of all shards.
@@ -62,6 +65,7 @@ impl Homes {
             storage: None,
             waiting: 0,
             restless: HashSet::new(),
+            receipting: HashSet::new(),
         }
     }
 
@@ -86,7 +90,7 @@ impl Homes {
         let home = home(&mut self.homes, &self.directory, &mut self.random, channel, now);
         let shard = match origin {
             Origin::Connection(id, _) => usize::from(id.shard()),
-            Origin::Call(_) | Origin::Nobody => usize::from(self.shard),
+            Origin::Call(_) | Origin::Pursuer(_) | Origin::Nobody => usize::from(self.shard),
         };
         let mut outgoing = None;
         let answer = match request {
@@ -130,7 +134,7 @@ impl Homes {
                 });
                 let sender = match origin {
                     Origin::Connection(id, _) => Some(*id),
-                    Origin::Call(_) | Origin::Nobody => None,
+                    _ => None,
                 };
                 let whisper = Whisper { channel: Arc::clone(channel), frame, audience: Audience::AllBut(sender) };
                 outgoing = Some(Outgoing { to: home.subscribers.clone(), what: Spread::Whisper(Arc::new(whisper)) });
@@ -147,8 +151,19 @@ impl Homes {
                 Answer::Signalled
             }
             HomeRequest::History { after, before, limit } => {
-                let (events, more) = home.history(after, before, limit, now);
+                // Without a store there is nothing but what the home holds.
+                let (events, more) = match home.history(after, before, limit, now) {
+                    Found::Here(found) => found,
+                    Found::Stored(_) => (Vec::new(), true),
+                };
                 Answer::History { events, more }
+            }
+            HomeRequest::Page { after } => match home.page(after, now) {
+                Found::Here(page) => Answer::Page(page),
+                Found::Stored(_) => Answer::Page(home.stored_page(after, Vec::new())),
+            },
+            HomeRequest::Join { .. } | HomeRequest::Leave { .. } | HomeRequest::Acknowledge { .. } => {
+                Answer::Failed(no_memberships())
             }
             HomeRequest::Describe => Answer::Described(Description {
                 channel: channel.name.to_string(),
@@ -170,6 +185,29 @@ impl Homes {
         // Always the same order for the same events: a simulation must repeat itself.
         restless.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         restless.into_iter().filter_map(|channel| self.changes(channel)).collect()
+    }
+
+    /// Receipts that may be told by now, for the subscribers of each channel.
+    pub(super) fn take_receipts(&mut self, now: Now) -> Vec<Outgoing> {
+        let mut all = Vec::new();
+        if self.receipting.is_empty() {
+            return all;
+        }
+        let mut receipting: Vec<_> = self.receipting.drain().collect();
+        receipting.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        for channel in receipting {
+            let Some(home) = self.homes.get_mut(&channel) else { continue };
+            let told = home.receipts.take(home.subscribers.iter().sum(), now.unix_ms);
+            all.extend(told.into_iter().map(|(user, standing)| {
+                let frame = SharedFrame::new(&Frame::Receipt { channel: &channel.name, user: &user, standing });
+                let whisper = Whisper { channel: Arc::clone(&channel), frame, audience: Audience::AllBut(None) };
+                Outgoing { to: home.subscribers.clone(), what: Spread::Whisper(Arc::new(whisper)) }
+            }));
+            if !home.receipts.is_empty() {
+                self.receipting.insert(channel);
+            }
+        }
+        all
     }
 
     fn changes(&mut self, channel: Arc<Channel>) -> Option<Outgoing> {
@@ -225,8 +263,19 @@ pub(super) fn unused(channel: &Channel, request: &HomeRequest) -> Answer {
     match request {
         HomeRequest::Roster if channel.namespace.presence => Answer::Roster(Roster { count: 0, users: Vec::new() }),
         HomeRequest::Roster => Answer::Failed(no_presence()),
+        HomeRequest::History { .. } => Answer::History { events: Vec::new(), more: false },
+        HomeRequest::Leave { .. } | HomeRequest::Acknowledge { .. } if !channel.namespace.durable => {
+            Answer::Failed(no_memberships())
+        }
+        HomeRequest::Leave { .. } => Answer::Left(false),
+        HomeRequest::Acknowledge { .. } => Answer::Standing(Standing::default()),
         _ => Answer::Signalled,
     }
+}
+
+fn no_memberships() -> Fault {
+    let message = "memberships and cursors are kept in durable namespaces, and this channel's is not";
+    Fault::new(ErrorCode::Unavailable, message).retry(Retry::Never)
 }
 
 fn no_presence() -> Fault {

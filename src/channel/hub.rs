@@ -7,22 +7,23 @@
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
-use compact_str::CompactString;
-
 use crate::{
     channel::{
         burst::Burst,
+        catch_up::{Gap, Since},
+        desk::{DeskRequest, Desks},
         directory::{Channel, Directory},
-        home::{Gap, Since},
         homes::{Homes, Outgoing, unused},
-        message::{Answer, Ask, Audience, HomeAnswer, HomeRequest, Letter, Notice, Origin, Spread, Tag, Whisper},
+        message::{Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Spread, Whisper},
         overflow::Overflows,
+        pursuit::Pursuits,
         seat::Seat,
         storage::{News, Storage, What},
         under_way::UnderWay,
     },
     id::ConnectionId,
     protocol::{
+        close::Close,
         error::{ErrorCode, Fault},
         frame::GapReason,
     },
@@ -35,7 +36,7 @@ const FORGET_EVERY_MS: u32 = 10_000;
 
 /// See the module's text.
 pub struct ChannelHub {
-    directory: Arc<Directory>,
+    pub(super) directory: Arc<Directory>,
     metrics: Metrics,
     presence_interval_ms: u32,
     pub(super) seats: HashMap<Arc<Channel>, Seat>,
@@ -44,6 +45,8 @@ pub struct ChannelHub {
     pub(super) overflows: Overflows,
     /// Events that are about to be offered to the subscribers of this shard.
     pub(super) burst: Burst,
+    pub(super) pursuits: Pursuits,
+    pub(super) desks: Desks,
     told_presence_at: u32,
     forgot_at: u32,
     pub(super) under_way: UnderWay,
@@ -59,6 +62,10 @@ pub struct HubTraces {
     pub paused: usize,
     /// Connections with untold gaps.
     pub overflows: usize,
+    /// Connections that are behind.
+    pub pursuits: usize,
+    /// Sessions at the desks that are here.
+    pub sessions: usize,
     /// Channels that live here.
     pub homes: usize,
     /// Subscribers those have counted.
@@ -89,6 +96,8 @@ impl ChannelHub {
             paused: HashMap::new(),
             overflows: Overflows::default(),
             burst: Burst::default(),
+            pursuits: Pursuits::default(),
+            desks: Desks::default(),
             told_presence_at: 0,
             forgot_at: 0,
             under_way: UnderWay::default(),
@@ -107,12 +116,13 @@ impl ChannelHub {
     #[must_use]
     pub fn traces(&self) -> HubTraces {
         let (homes, subscribers) = self.homes.traces();
-        let overflows = self.overflows.len();
-        HubTraces { seats: self.seats.len(), paused: self.paused.len(), overflows, homes, subscribers }
+        let (overflows, pursuits, sessions) = (self.overflows.len(), self.pursuits.len(), self.desks.len());
+        let (seats, paused) = (self.seats.len(), self.paused.len());
+        HubTraces { seats, paused, overflows, pursuits, sessions, homes, subscribers }
     }
 
     /// Sends a request to the channel's home, which may be here.
-    fn ask_home<B>(
+    pub(super) fn ask_home<B>(
         &mut self,
         channel: Arc<Channel>,
         origin: Origin,
@@ -186,68 +196,18 @@ impl ChannelHub {
                 self.under_way.owed = None;
                 post.send(to.shard(), Letter::Answer { channel, to, tag, answer });
             }
+            Origin::Pursuer(to) => {
+                let page = if let Answer::Page(page) = answer { Some(page) } else { None };
+                if to.shard() == post.shard() {
+                    self.turn_page(&channel, to, page, post);
+                } else {
+                    self.under_way.pursuer = None;
+                    post.send(to.shard(), Letter::Page { channel, to, page });
+                }
+            }
             // The caller may have gone; the answer goes with it.
             Origin::Call(caller) => drop(caller.send(answer)),
             Origin::Nobody => {}
-        }
-    }
-
-    /// An answer reaches the shard of the connection that asked.
-    fn arrive<B>(
-        &mut self,
-        channel: Arc<Channel>,
-        to: ConnectionId,
-        tag: Tag,
-        answer: Answer,
-        post: &mut Post<'_, B, impl Network>,
-    ) where
-        B: Channeled,
-    {
-        let notice = Notice::answer(channel, tag, answer);
-        let awaited = post.awaits(to, &notice);
-        let (channel, mut catch_up, roster, subscriber) = match notice {
-            Notice::Answer(home) if matches!(home.answer, Answer::Subscribed { .. }) => {
-                let HomeAnswer { channel, answer, .. } = *home;
-                let Answer::Subscribed { catch_up, roster, subscriber } = answer else { return };
-                (channel, catch_up, roster, subscriber)
-            }
-            notice => {
-                self.under_way.owed = None;
-                if awaited {
-                    post.tell(to, notice);
-                }
-                return;
-            }
-        };
-        if !awaited {
-            self.under_way.owed = None;
-            // Its socket, or its record, has gone while it asked: nobody has been told of it, so it is none. One that inherits
-            // has its place by the record, whose farewell gives it back.
-            if !subscriber.inherits {
-                self.give_up_place(channel, subscriber.user, post);
-            }
-            return;
-        }
-        self.hand_out_burst(post);
-        let seat = self.seats.entry(Arc::clone(&channel)).or_insert_with(|| Seat::new(catch_up.epoch, catch_up.head));
-        (seat.epoch, seat.head) = (catch_up.epoch, catch_up.head);
-        seat.add(to.index(), subscriber.watches);
-        if subscriber.replaces || !subscriber.inherits {
-            self.withdraw(&channel, to, post);
-        }
-        let (gap, missed) = (catch_up.gap, std::mem::take(&mut catch_up.missed));
-        let answer = Answer::Subscribed { catch_up, roster, subscriber };
-        self.under_way.owed = None;
-        post.tell(to, Notice::answer(Arc::clone(&channel), tag, answer));
-        // Left only where the replay does not replace what was waiting: then that is told first.
-        if let Some(gap) = self.overflows.take_of(to.index(), &channel) {
-            post.tell(to, Notice::gap(Arc::clone(&channel), gap));
-        }
-        if let Some(gap) = gap {
-            post.tell(to, Notice::gap(channel, gap));
-        }
-        for event in missed {
-            post.tell(to, Notice::Event(Rc::new(event)));
         }
     }
 
@@ -269,38 +229,6 @@ impl ChannelHub {
             }
         }
     }
-
-    /// Tells the home that one subscriber of this shard is gone.
-    fn give_up_place<B>(&mut self, channel: Arc<Channel>, user: CompactString, post: &mut Post<'_, B, impl Network>)
-    where
-        B: Channeled,
-    {
-        let request = HomeRequest::Unsubscribe { user, shard: post.shard() };
-        self.ask_home(channel, Origin::Nobody, request, post);
-    }
-
-    /// Takes back what waits of `channel` for a connection that no longer wants it, or wants it again from its cursor.
-    fn withdraw<B>(&mut self, channel: &Arc<Channel>, from: ConnectionId, post: &mut Post<'_, B, impl Network>)
-    where
-        B: Channeled,
-    {
-        self.overflows.forget(from.index(), channel);
-        post.withdraw(from, |notice| match notice {
-            Notice::Event(event) => event.channel == *channel,
-            Notice::Gap(gap) => gap.channel == *channel,
-            Notice::Whisper(_) | Notice::Answer(_) => false,
-        });
-    }
-
-    pub(super) fn leave_seat(&mut self, channel: &Arc<Channel>, index: u32) -> bool {
-        let Some(seat) = self.seats.get_mut(channel) else { return false };
-        let was_seated = seat.members.contains(index);
-        seat.remove(index);
-        if seat.members.is_empty() {
-            self.seats.remove(channel);
-        }
-        was_seated
-    }
 }
 
 impl<B: Channeled> Hub<B> for ChannelHub {
@@ -311,12 +239,15 @@ impl<B: Channeled> Hub<B> for ChannelHub {
             self.hand_out_burst(post);
         }
         self.under_way.owed = match &ask {
-            Ask::OfHome { tag, .. } | Ask::Resume { tag, .. } => Some((from, *tag)),
+            Ask::OfHome { tag, .. } | Ask::Resume { tag, .. } | Ask::Enroll { tag, .. } => Some((from, *tag)),
             _ => None,
         };
         match ask {
             Ask::OfHome { channel, tag, request } => {
-                let creates = matches!(request, HomeRequest::Subscribe { .. } | HomeRequest::Publish(_));
+                let creates = matches!(
+                    request,
+                    HomeRequest::Subscribe { .. } | HomeRequest::Publish(_) | HomeRequest::Join { .. }
+                );
                 if !post.has_room() {
                     let channel = self.directory.imagine(&channel);
                     let fault = Fault::new(ErrorCode::Overloaded, "the node is behind, try again later");
@@ -339,7 +270,12 @@ impl<B: Channeled> Hub<B> for ChannelHub {
                 self.forget_paused(from, &channel);
                 self.give_up_place(channel, user, post);
             }
-            Ask::Pause { channels, undelivered, told } => self.pause(from, channels, undelivered, told),
+            Ask::Enroll { user, tag } => self.ask_desk(&user, DeskRequest::Enroll(from, tag), post),
+            Ask::Surplus { channel, user } => self.give_up_place(channel, user, post),
+            Ask::Pause { user, channels, undelivered, told } => {
+                self.pause(from, channels, undelivered, told);
+                self.ask_desk(&user, DeskRequest::Away, post);
+            }
             Ask::Resumed => drop(self.paused.remove(&from)),
             Ask::Resume { channel, tag, cursor, subscriber } => {
                 // Remembered until the client has been told: its socket may be gone before.
@@ -356,6 +292,8 @@ impl<B: Channeled> Hub<B> for ChannelHub {
             Ask::Farewell { channels, user } => {
                 self.paused.remove(&from);
                 self.overflows.take(from.index());
+                self.pursuits.end(from.index());
+                self.ask_desk(&user, DeskRequest::Farewell(from), post);
                 for channel in channels {
                     self.leave_seat(&channel, from.index());
                     self.give_up_place(channel, user.clone(), post);
@@ -375,15 +313,19 @@ impl<B: Channeled> Hub<B> for ChannelHub {
             }
             _ => None,
         };
+        self.under_way.pursuer = match &letter {
+            Letter::Home { origin: Origin::Pursuer(pursuer), .. } => Some(*pursuer),
+            _ => None,
+        };
         match letter {
             Letter::Home { channel, origin, request } => self.at_home(channel, origin, request, post),
             Letter::Answer { channel, to, tag, answer } => self.arrive(channel, to, tag, answer, post),
             Letter::Spread(what) => self.spread(&what, post),
-            Letter::Store(news) => {
-                let channel = Arc::clone(&news.channel);
-                self.homes.hear(news);
-                self.work_off(channel, post);
-            }
+            Letter::Page { channel, to, page } => self.turn_page(&channel, to, page, post),
+            Letter::Desk { user, request } => self.at_desk(&user, request, post),
+            Letter::Abandon(pursuer) => post.close(pursuer, Close::GAVE_UP),
+            Letter::Change { to, change } => Self::pass_on(to, change, post),
+            Letter::Store(news) => self.hear_news(news, post),
         }
     }
 
@@ -402,12 +344,24 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         for (channel, gap) in self.overflows.take(connection.index()) {
             post.tell(connection, Notice::gap(channel, gap));
         }
+        for (channel, after) in self.pursuits.due(connection.index()) {
+            self.under_way.pursuer = Some(connection);
+            self.ask_home(channel, Origin::Pursuer(connection), HomeRequest::Page { after }, post);
+        }
+        self.under_way.pursuer = None;
     }
 
     /// Homes and seats are kept: each of their changes is one step, and there is nothing they could be built again from.
     /// What a panic left undone is told: the request as crashed, the event as a gap to those it did not reach.
     fn crashed(&mut self, post: &mut Post<'_, B, impl Network>) {
-        let UnderWay { owed, stored, durable, events, reached } = std::mem::take(&mut self.under_way);
+        let UnderWay { owed, pursuer, stored, durable, events, reached } = std::mem::take(&mut self.under_way);
+        if let Some(pursuer) = pursuer {
+            if pursuer.shard() == post.shard() {
+                post.close(pursuer, Close::GAVE_UP);
+            } else {
+                post.send(pursuer.shard(), Letter::Abandon(pursuer));
+            }
+        }
         if let Some((to, tag)) = owed {
             let crashed = || Fault::new(ErrorCode::Crashed, "the channel's shard crashed over this request");
             let answer = stored.map_or_else(|| Answer::Failed(crashed()), Answer::Published);
@@ -426,7 +380,8 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return };
         let (channel, gap) = (&first.channel, Gap { from: first.offset, to: last.offset, reason: GapReason::Crash });
         let Some(seat) = self.seats.get(channel) else { return };
-        for index in seat.members.iter().filter(|index| *index >= reached) {
+        let live = |index: &u32| *index >= reached && !self.pursuits.is_behind(*index, channel);
+        for index in seat.members.iter().filter(live) {
             if let Some(id) = post.id(index) {
                 post.tell(id, Notice::gap(Arc::clone(channel), gap));
             }
@@ -437,6 +392,9 @@ impl<B: Channeled> Hub<B> for ChannelHub {
         self.under_way.owed = None;
         self.hand_out_burst(post);
         let now = post.now();
+        for outgoing in self.homes.take_receipts(now) {
+            self.send_out(&outgoing, post);
+        }
         if now.ms_since(self.told_presence_at) >= self.presence_interval_ms {
             self.told_presence_at = now.ms();
             for outgoing in self.homes.take_presence() {

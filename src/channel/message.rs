@@ -10,15 +10,17 @@ use tokio::sync::oneshot;
 
 use crate::{
     channel::{
+        catch_up::{CatchUp, Gap, Page, Since},
+        desk::DeskRequest,
         directory::Channel,
-        home::{CatchUp, Event, Gap, Publication, Published, Since},
+        home::{Event, Publication, Published},
         shared_frame::SharedFrame,
         storage::News,
     },
     id::{ConnectionId, Epoch},
     protocol::{
         error::Fault,
-        frame::Roster,
+        frame::{MembershipState, Roster, Standing},
         request::{RequestId, Status},
     },
 };
@@ -42,8 +44,25 @@ pub enum Ask {
         /// Whose subscription.
         user: CompactString,
     },
+    /// The session begins or comes back: from now on it hears of memberships that begin and end. The answer lists those
+    /// there are.
+    Enroll {
+        /// Whose session.
+        user: CompactString,
+        /// What the answer answers.
+        tag: Tag,
+    },
+    /// One subscription that the home has counted is one too many.
+    Surplus {
+        /// The channel.
+        channel: Arc<Channel>,
+        /// Whose.
+        user: CompactString,
+    },
     /// The socket is lost: no more events for now, but the user stays present.
     Pause {
+        /// Whose.
+        user: CompactString,
         /// All subscriptions.
         channels: Vec<Arc<Channel>>,
         /// So many events offered before did not reach the client.
@@ -89,8 +108,14 @@ impl Ask {
     pub fn channel(&self) -> Option<&str> {
         match self {
             Self::OfHome { channel, .. } => Some(channel),
-            Self::Unsubscribe { channel, .. } | Self::Resume { channel, .. } => Some(&channel.name),
-            Self::Pause { .. } | Self::Resumed | Self::SetStatus { .. } | Self::Farewell { .. } => None,
+            Self::Unsubscribe { channel, .. } | Self::Surplus { channel, .. } | Self::Resume { channel, .. } => {
+                Some(&channel.name)
+            }
+            Self::Enroll { .. }
+            | Self::Pause { .. }
+            | Self::Resumed
+            | Self::SetStatus { .. }
+            | Self::Farewell { .. } => None,
         }
     }
 }
@@ -147,6 +172,28 @@ pub enum HomeRequest {
         /// How.
         status: Status,
     },
+    /// A durable membership begins; what the user's sessions hear of it is the home's to say.
+    Join {
+        /// Whose.
+        user: CompactString,
+    },
+    /// It ends.
+    Leave {
+        /// Whose.
+        user: CompactString,
+    },
+    /// A user's cursors move forward.
+    Acknowledge {
+        /// Whose.
+        user: CompactString,
+        /// At least to here.
+        to: Standing,
+    },
+    /// What comes after this offset, for a subscriber who is behind.
+    Page {
+        /// Exclusive.
+        after: u64,
+    },
     /// Kept events.
     History {
         /// The oldest after this.
@@ -177,6 +224,24 @@ pub enum Answer {
     Published(Published),
     /// To `Signal`.
     Signalled,
+    /// To `Join`.
+    Joined {
+        /// Life of the numbering.
+        epoch: Epoch,
+        /// Newest offset.
+        head: u64,
+        /// Where the user stands.
+        standing: Standing,
+    },
+    /// To `Leave`; whether it ended anything.
+    Left(bool),
+    /// To `Acknowledge`: where the user stands now.
+    Standing(Standing),
+    /// To `Page`; for the hub alone.
+    #[serde(skip)]
+    Page(Page),
+    /// To `Enroll`.
+    Memberships(Vec<MembershipState>),
     /// To `Roster`.
     Roster(Roster),
     /// To `History`.
@@ -227,6 +292,8 @@ pub enum Purpose {
     Subscription(Option<RequestId>),
     /// A subscription that `ready` will list.
     Welcome,
+    /// A subscription that a membership brings.
+    Entry,
 }
 
 /// Where an answer goes.
@@ -236,6 +303,8 @@ pub enum Origin {
     Connection(ConnectionId, Tag),
     /// To the HTTP side.
     Call(oneshot::Sender<Answer>),
+    /// To the hub of a connection that is behind.
+    Pursuer(ConnectionId),
     /// Nowhere.
     Nobody,
 }
@@ -263,10 +332,61 @@ pub enum Letter {
         /// The answer.
         answer: Answer,
     },
+    /// From a home to the hub of a connection that is behind.
+    Page {
+        /// The channel.
+        channel: Arc<Channel>,
+        /// The connection.
+        to: ConnectionId,
+        /// What comes next; `None`: it cannot be had.
+        page: Option<Page>,
+    },
+    /// To the shard of a connection that is behind, and whose next page a hub has crashed over.
+    Abandon(ConnectionId),
     /// From a home to every shard with subscribers.
     Spread(Spread),
+    /// To the desk of a user.
+    Desk {
+        /// Whose.
+        user: CompactString,
+        /// What.
+        request: DeskRequest,
+    },
+    /// From a desk to the shard of a session.
+    Change {
+        /// The session.
+        to: ConnectionId,
+        /// What has changed for its user.
+        change: Membership,
+    },
     /// From the store to a channel's home.
     Store(News),
+}
+
+/// A membership that begins or ends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Membership {
+    /// Whose.
+    pub user: CompactString,
+    /// Where.
+    pub channel: Arc<Channel>,
+    /// Which of the two.
+    pub change: Change,
+}
+
+/// How a membership changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It begins; what comes after this is the user's to have.
+    Joined {
+        /// Life of the numbering.
+        epoch: Epoch,
+        /// His cursor.
+        delivered: u64,
+    },
+    /// It ends.
+    Left,
 }
 
 /// Something for the subscribers of a channel.
@@ -310,6 +430,8 @@ pub enum Notice {
     Whisper(Rc<Arc<Whisper>>),
     /// Events that will not come.
     Gap(Box<ChannelGap>),
+    /// The user has become a member somewhere, or is none any more.
+    Membership(Box<Membership>),
     /// An answer to an earlier ask.
     Answer(Box<HomeAnswer>),
 }

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    channel::{directory::Channel, home::Gap},
+    channel::{catch_up::Gap, directory::Channel},
     protocol::frame::GapReason,
 };
 

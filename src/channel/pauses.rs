@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    channel::{directory::Channel, home::Since, hub::ChannelHub},
+    channel::{catch_up::Since, directory::Channel, hub::ChannelHub},
     id::ConnectionId,
 };
 
@@ -11,7 +11,8 @@ impl ChannelHub {
     pub(super) fn pause(&mut self, from: ConnectionId, channels: Vec<Arc<Channel>>, undelivered: u64, told: bool) {
         let untold = self.overflows.take(from.index());
         for channel in channels {
-            let Some((epoch, offset)) = self.seats.get(&channel).map(|seat| (seat.epoch, seat.head)) else { continue };
+            let Some((epoch, head)) = self.seats.get(&channel).map(|seat| (seat.epoch, seat.head)) else { continue };
+            let offset = self.pursuits.position(from.index(), &channel).unwrap_or(head);
             if self.leave_seat(&channel, from.index()) {
                 // What did not reach the client is among the channel's newest.
                 let refused = untold.iter().find(|(of, _)| *of == channel).map_or(0, |(_, gap)| offset + 1 - gap.from);

@@ -13,24 +13,30 @@ use std::{
     thread::JoinHandle,
 };
 
+use compact_str::CompactString;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 use crate::{
     channel::{
+        desk::{DeskRequest, Person},
         directory::Channel,
-        home::{Event, Publication},
-        message::Letter,
+        home::{Event, Publication, WINDOW},
+        message::{Letter, Tag},
         shared_frame::SharedFrame,
     },
+    id::ConnectionId,
     protocol::{
         error::{ErrorCode, Fault},
-        frame::Frame,
+        frame::{Frame, MembershipState, Standing},
     },
-    store::{self, Append, Appended, Archive, Extent, Keep, Outcome, Range, Refused, Store, StoreError, Write},
+    store::{
+        self, Append, Appended, Archive, Cursors, Extent, Keep, Outcome, Range, Refused, Store, StoreError, Write,
+    },
 };
 
-/// Channels that may wait to be read; those that would have to wait longer are told to come back.
-const MOST_LOADS: usize = 65_536;
+/// Errands that may wait for the reader; who would have to wait longer is told to come back.
+const MOST_ERRANDS: usize = 65_536;
 
 /// Brings a letter to the hub it belongs to, from any thread.
 pub type Deliver = Arc<dyn Fn(Letter) + Send + Sync>;
@@ -50,6 +56,10 @@ pub(super) enum What {
     Loaded(Result<Loaded, StoreError>),
     /// A publication is on disk, or is not.
     Stored { ticket: u64, outcome: Result<Appended, StoreError> },
+    /// Something else is, or is not.
+    Done { ticket: u64, outcome: Result<Outcome, StoreError> },
+    /// Events that somebody wants to see, and whether there are more.
+    Paged { ticket: u64, page: Result<(Vec<Arc<Event>>, bool), StoreError> },
     /// A panic has interrupted its home.
     Interrupted,
 }
@@ -61,18 +71,22 @@ pub(super) struct Loaded {
 }
 
 /// What the reader is to do.
-struct Load {
-    channel: Arc<Channel>,
-    /// `None`: the newest ones.
-    after: Option<u64>,
-    deliver: Deliver,
+enum Errand {
+    /// What a home needs to know; `None`: the newest events.
+    Load(Arc<Channel>, Option<u64>),
+    /// What somebody wants to see.
+    Page { channel: Arc<Channel>, ticket: u64, range: Range, limit: usize },
+    /// The memberships of somebody who has come.
+    Memberships { user: CompactString, session: ConnectionId, tag: Tag },
+    /// Those of somebody who is asked about.
+    Describe { user: CompactString, person: Person, caller: oneshot::Sender<Person> },
 }
 
 /// The thread that reads, as those hold it who hand it work. It ends with the last of them.
 #[derive(Clone)]
 pub struct Reader {
     store: Store,
-    loads: SyncSender<Load>,
+    errands: SyncSender<(Errand, Deliver)>,
 }
 
 impl Reader {
@@ -81,10 +95,10 @@ impl Reader {
     /// # Errors
     /// The system gives none.
     pub fn start(store: Store) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (loads, queue) = sync_channel(MOST_LOADS);
+        let (errands, queue) = sync_channel(MOST_ERRANDS);
         let reads = store.clone();
         let thread = std::thread::Builder::new().name("store-reader".into()).spawn(move || serve(&reads, &queue))?;
-        Ok((Self { store, loads }, thread))
+        Ok((Self { store, errands }, thread))
     }
 
     /// For the hub that `deliver` writes to.
@@ -120,13 +134,39 @@ impl Storage {
         self.reader.store.archive().extent(&channel.name).is_some()
     }
 
-    /// Asks for the kept events after `after`, or for all; comes back as [`What::Loaded`].
+    /// Asks for the kept events after `after`, or for the newest; comes back as [`What::Loaded`].
     pub(super) fn load(&self, channel: &Arc<Channel>, after: Option<u64>) -> Result<(), Fault> {
-        let load = Load { channel: Arc::clone(channel), after, deliver: Arc::clone(&self.deliver) };
-        self.reader.loads.try_send(load).map_err(|error| match error {
-            TrySendError::Full(_) => Fault::new(ErrorCode::Overloaded, "too many channels are being read"),
+        self.read(Errand::Load(Arc::clone(channel), after))
+    }
+
+    /// Asks for kept events; comes back as [`What::Paged`] with its ticket.
+    pub(super) fn page(&self, channel: &Arc<Channel>, ticket: u64, range: Range, limit: usize) -> Result<(), Fault> {
+        self.read(Errand::Page { channel: Arc::clone(channel), ticket, range, limit })
+    }
+
+    /// Asks for a user's memberships; comes back as [`DeskRequest::Found`].
+    pub(super) fn memberships(&self, user: CompactString, session: ConnectionId, tag: Tag) -> Result<(), Fault> {
+        self.read(Errand::Memberships { user, session, tag })
+    }
+
+    /// Adds a user's memberships to what is known of him, and answers the caller. Dropped when the reader is behind.
+    pub(super) fn describe(&self, user: CompactString, person: Person, caller: oneshot::Sender<Person>) {
+        let _ = self.read(Errand::Describe { user, person, caller });
+    }
+
+    fn read(&self, errand: Errand) -> Result<(), Fault> {
+        let sent = self.reader.errands.try_send((errand, Arc::clone(&self.deliver)));
+        sent.map_err(|error| match error {
+            TrySendError::Full(_) => Fault::new(ErrorCode::Overloaded, "too many wait to be read from the store"),
             TrySendError::Disconnected(_) => Fault::new(ErrorCode::Unavailable, "the store is closed"),
         })
+    }
+
+    /// Offers anything but a publication; comes back as [`What::Done`] with its ticket.
+    pub(super) fn write(&self, channel: &Arc<Channel>, ticket: u64, write: Write) -> Result<(), Fault> {
+        let (deliver, channel) = (Arc::clone(&self.deliver), Arc::clone(channel));
+        let done = move |outcome| deliver(Letter::Store(News { channel, what: What::Done { ticket, outcome } }));
+        self.offer(write, Box::new(done))
     }
 
     /// Offers a publication; comes back as [`What::Stored`] with its ticket.
@@ -174,22 +214,75 @@ pub(super) fn fault(error: &StoreError) -> Fault {
 }
 
 /// The thread's work, until nobody holds its queue.
-fn serve(store: &Store, queue: &Receiver<Load>) {
-    while let Ok(Load { channel, after, deliver }) = queue.recv() {
-        let read = catch_unwind(AssertUnwindSafe(|| read(&*store.archive(), &channel, after)));
-        let loaded = read.unwrap_or(Err(StoreError::Crashed));
-        if let Err(error) = &loaded {
-            tracing::error!(channel = %channel.name, %error, "cannot read a channel");
+fn serve(store: &Store, queue: &Receiver<(Errand, Deliver)>) {
+    while let Ok((errand, deliver)) = queue.recv() {
+        if let Some(letter) = run(&*store.archive(), errand) {
+            deliver(letter);
         }
-        deliver(Letter::Store(News { channel, what: What::Loaded(loaded) }));
     }
 }
 
-fn read(archive: &dyn Archive, channel: &Arc<Channel>, after: Option<u64>) -> Result<Loaded, StoreError> {
+fn run(archive: &dyn Archive, errand: Errand) -> Option<Letter> {
+    Some(match errand {
+        Errand::Load(channel, after) => {
+            let what = What::Loaded(caught(&channel.name, || load(archive, &channel, after)));
+            Letter::Store(News { channel, what })
+        }
+        Errand::Page { channel, ticket, range, limit } => {
+            let page = caught(&channel.name, || {
+                let page = archive.read(&channel.name, range, limit)?;
+                Ok((page.events.into_iter().filter_map(|event| revive(&channel, event)).collect(), page.more))
+            });
+            Letter::Store(News { channel, what: What::Paged { ticket, page } })
+        }
+        Errand::Memberships { user, session, tag } => {
+            let found = memberships(archive, &user);
+            Letter::Desk { user, request: DeskRequest::Found(session, tag, found) }
+        }
+        Errand::Describe { user, person, caller } => {
+            if let Ok(memberships) = memberships(archive, &user) {
+                // The caller may have gone; the answer goes with it.
+                let _ = caller.send(Person { memberships, ..person });
+            }
+            return None;
+        }
+    })
+}
+
+fn memberships(archive: &dyn Archive, user: &str) -> Result<Vec<MembershipState>, StoreError> {
+    caught("", || Ok(archive.memberships(user).into_iter().map(MembershipState::from).collect()))
+}
+
+/// A panic costs its errand.
+fn caught<T>(channel: &str, errand: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let result = catch_unwind(AssertUnwindSafe(errand)).unwrap_or(Err(StoreError::Crashed));
+    if let Err(error) = &result {
+        tracing::error!(channel, %error, "cannot read from the store");
+    }
+    result
+}
+
+impl From<store::Membership> for MembershipState {
+    fn from(membership: store::Membership) -> Self {
+        let store::Membership { channel, extent, cursors, unread } = membership;
+        let standing = cursors.into();
+        Self { channel: channel.into(), epoch: extent.epoch, offset: extent.head, standing, unread }
+    }
+}
+
+impl From<Cursors> for Standing {
+    fn from(Cursors { delivered, read }: Cursors) -> Self {
+        Self { delivered, read }
+    }
+}
+
+fn load(archive: &dyn Archive, channel: &Arc<Channel>, after: Option<u64>) -> Result<Loaded, StoreError> {
     // Asked before the events: what comes in between is among them, or comes with its own letter.
     let Some(mut extent) = archive.extent(&channel.name) else { return Err(StoreError::Crashed) };
-    let range = after.map_or(Range::Newest, Range::After);
-    let page = archive.read(&channel.name, range, channel.namespace.history_events)?;
+    let all = channel.namespace.history_events;
+    // What was missed while the home was there is all wanted, of the past only what may be asked for soon.
+    let (range, limit) = after.map_or((Range::Newest, all.min(WINDOW)), |after| (Range::After(after), all));
+    let page = archive.read(&channel.name, range, limit)?;
     let events: Vec<_> = page.events.into_iter().filter_map(|event| revive(channel, event)).collect();
     extent.head = extent.head.max(events.last().map_or(0, |event| event.offset));
     Ok(Loaded { extent, events })

@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct UnderWay {
     /// Who has asked and not been answered.
     pub(super) owed: Option<(ConnectionId, Tag)>,
+    /// Who is behind and waits for his next page.
+    pub(super) pursuer: Option<ConnectionId>,
     /// What he asked for is on disk already: he is told so.
     pub(super) stored: Option<Published>,
     /// The durable home that is being worked off.

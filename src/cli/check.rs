@@ -50,7 +50,7 @@ fn kept(settings: &config::Store, repair: bool) -> Result<String, Failure> {
         Ok(_) | Err(_) => {}
     }
     let found = if repair { store::repair } else { store::verify }(&settings.path, unix_ms());
-    let Repair { channels, events, dropped, aside } = match found {
+    let Repair { channels, events, members, dropped, aside } = match found {
         Ok(found) => found,
         // A server at work is no mistake, unless something is to be done to its files.
         Err(OpenError::Locked(_)) if !repair => return Ok(format!("embedded, in {path}, in use")),
@@ -58,7 +58,12 @@ fn kept(settings: &config::Store, repair: bool) -> Result<String, Failure> {
         Err(OpenError::Io { ref error, .. }) if !repair && is_refusal(error) => return Ok(unreadable(error)),
         Err(error) => return Err(Failure::new(error.to_string())),
     };
-    let holds = format!("embedded, in {path}: {}, {}", counted(channels, "channel"), counted(events as usize, "event"));
+    let holds = format!(
+        "embedded, in {path}: {}, {}, {}",
+        counted(channels, "channel"),
+        counted(events as usize, "event"),
+        counted(members as usize, "membership")
+    );
     Ok(match aside {
         None => holds,
         Some(aside) => format!(

@@ -3,12 +3,14 @@
 //! Exit codes: 0 done; 1 it failed, with one sentence on stderr; 2 the arguments or the configuration are wrong, with the
 //! place of each mistake; others where a command's help says so. Commands return what to print: only this file writes to
 //! stdout. Called by `main`; calls the node for `serve` and `replay`, the HTTP API of a running server for `publish`,
-//! `connections`, `inspect`, `kill` and `chaos`.
+//! `history`, `connections`, `inspect`, `kill` and `chaos`.
 
 mod api;
 mod chaos;
 mod check;
 mod connections;
+mod copy;
+mod history;
 mod inspect;
 mod kill;
 mod names;
@@ -54,11 +56,14 @@ enum Command {
     Check(check::Args),
     Token(token::Args),
     Publish(publish::Args),
+    History(history::Args),
     Connections(connections::Args),
     Inspect(inspect::Args),
     Kill(kill::Args),
     Chaos(chaos::Args),
     Replay(replay::Args),
+    Export(copy::Export),
+    Import(copy::Import),
     #[command(hide = true)]
     Names(names::Args),
 }
@@ -78,6 +83,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Token(args) => token::run(args),
         Command::Publish(args) => publish::run(&args),
+        Command::History(args) => history::run(&args),
+        Command::Export(args) => copy::export(args),
+        Command::Import(args) => copy::import(args),
         Command::Connections(args) => connections::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Kill(args) => kill::run(&args),

@@ -4,12 +4,12 @@
 use crate::{
     config::{Namespace, Namespaces, Who},
     connection::record::{Identity, Record},
-    protocol::error::{ErrorCode, Fault},
+    protocol::{
+        error::{ErrorCode, Fault},
+        name,
+    },
     token::{self, Action},
 };
-
-/// Namespace of channels for two.
-const DIRECT: &str = "dm:";
 
 /// The rules of all namespaces; `None` where every one of them lets everybody do everything, so that a publish need not
 /// look its namespace up.
@@ -35,8 +35,8 @@ pub(crate) fn check(record: &Record, rules: &Rules, action: Action, channel: &st
     {
         return Err(forbidden(format!("this token does not open {channel} to {}", action.name())));
     }
-    if let Some(pair) = channel.strip_prefix(DIRECT)
-        && !names(pair, &identity.user)
+    if let Some(pair) = name::direct(channel)
+        && !pair.is_some_and(|(first, second)| identity.user == first || identity.user == second)
     {
         return Err(forbidden("a dm: channel is named after its two users in sorted order, and only they may enter"));
     }
@@ -67,34 +67,4 @@ fn check_rule(record: &Record, identity: &Identity, who: Who, action: Action, ch
 
 fn forbidden(message: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::new(ErrorCode::Forbidden, message)
-}
-
-/// `pair` is `user+other` or `other+user`, whichever is sorted.
-fn names(pair: &str, user: &str) -> bool {
-    // Exactly one `+`: with more, the same name would mean several pairs. Users with a `+` of their own have no dm.
-    match pair.split_once('+') {
-        Some((first, second)) => {
-            let is_pair = !first.is_empty() && first <= second && !second.contains('+');
-            is_pair && (first == user || second == user)
-        }
-        None => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::names;
-
-    #[test]
-    fn only_the_two_named_in_sorted_order_may_enter() {
-        assert!(names("alice+bob", "alice"));
-        assert!(names("alice+bob", "bob"));
-        assert!(!names("bob+alice", "alice"));
-        assert!(!names("alice+bob", "carol"));
-        assert!(!names("alice+bob", "ali"));
-        assert!(!names("alice", "alice"));
-        assert!(!names("alice+", "alice"));
-        assert!(!names("a+b+c", "a"));
-        assert!(!names("a+b+c", "a+b"));
-    }
 }

@@ -2,58 +2,27 @@
 //! handler calls the file of its noun.
 
 use actix::{Actor, Handler, Message};
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    channel::{Ask, ChannelHub, Event, Gap, HomeAnswer, Notice, Whisper},
+    channel::{Ask, ChannelHub, Event, Gap, HomeAnswer, Membership, Notice, Whisper},
     clock::Now,
     connection::{
-        delivery, frame, identify, lifecycle,
+        delivery, frame, identify, lifecycle, membership,
+        opening::{Opening, Ticket},
         record::{Phase, Record},
         redact,
         restart::{self, Restart},
-        secret,
         settings::Settings,
     },
-    id::SessionSecret,
-    protocol::{
-        close::Close,
-        encoding::Encoding,
-        request::{Cursor, Status},
-    },
+    protocol::close::Close,
     shard::{
         Behaviour, Cause, Class, Description, Evidence, Fault, JobFailure, Life, Mail, Payload, Turn, label_index,
     },
-    token::Claims,
 };
 
 /// One connection for one turn.
 pub struct ConnectionActor {
     pub(crate) record: Record,
-}
-
-/// What the handshake learned.
-#[derive(Serialize, Deserialize)]
-pub struct Opening {
-    /// The encoding agreed on; `None`: only unknown sub-protocols were offered.
-    pub encoding: Option<Encoding>,
-    /// `?token=` or `Authorization: Bearer`.
-    pub token: Option<String>,
-    /// `?subscribe=`.
-    pub subscribe: Vec<String>,
-}
-
-/// What a client that resumes brings to the record it resumes, and when it asked: tickets may overtake each other.
-#[derive(Serialize, Deserialize)]
-pub struct Ticket {
-    #[serde(with = "secret")]
-    pub(crate) secret: SessionSecret,
-    pub(crate) asked_at: u64,
-    pub(crate) claims: Claims,
-    pub(crate) encoding: Encoding,
-    pub(crate) status: Option<Status>,
-    pub(crate) cursors: Vec<(String, Cursor)>,
-    pub(crate) subscribe: Vec<String>,
 }
 
 macro_rules! messages {
@@ -76,6 +45,8 @@ messages! {
     Pass<'a>(&'a Whisper);
     /// Events will not come.
     TellGap<'a>(&'a str, Gap);
+    /// The user has joined or left a channel.
+    Changed<'a>(&'a Membership);
     /// A channel's home has answered.
     Answered<'a>(&'a HomeAnswer);
     /// The socket is open; what its handshake brought.
@@ -123,6 +94,7 @@ handlers! {
     "event" Deliver(event) = Deliver<'_> => |record, turn| delivery::event(record, event, turn);
     "whisper" Pass(whisper) = Pass<'_> => |record, turn| delivery::whisper(record, whisper, turn);
     "gap" TellGap(channel, gap) = TellGap<'_> => |record, turn| delivery::gap(record, channel, gap, turn);
+    "membership" Changed(change) = Changed<'_> => |record, turn| membership::changed(record, change, turn);
     "answer" Answered(answer) = Answered<'_> => |record, turn| delivery::answer(record, answer, turn);
     "opened" Opened(opening) = Opened<'_> => |record, turn| lifecycle::opened(record, opening, turn);
     "silence" Silent = Silent => |record, turn| lifecycle::silent(record, turn);
@@ -152,6 +124,7 @@ impl Behaviour for ConnectionActor {
         "event",
         "whisper",
         "gap",
+        "membership",
         "answer",
         "opened",
         "silence",
@@ -183,6 +156,7 @@ impl Behaviour for ConnectionActor {
             Mail::Message(Notice::Event(event)) => self.handle(Deliver(event), turn),
             Mail::Message(Notice::Whisper(whisper)) => self.handle(Pass(whisper), turn),
             Mail::Message(Notice::Gap(missed)) => self.handle(TellGap(&missed.channel.name, missed.gap), turn),
+            Mail::Message(Notice::Membership(change)) => self.handle(Changed(change), turn),
             Mail::Message(Notice::Answer(answer)) => self.handle(Answered(answer), turn),
             Mail::Silence => self.handle(Silent, turn),
             Mail::Detached { cause, undelivered } => self.handle(Detached(cause, undelivered), turn),
@@ -232,7 +206,7 @@ impl Behaviour for ConnectionActor {
         match message {
             Notice::Event(_) => Class::Event,
             Notice::Whisper(_) | Notice::Gap(_) => Class::Ephemeral,
-            Notice::Answer(_) => Class::Notice,
+            Notice::Membership(_) | Notice::Answer(_) => Class::Notice,
         }
     }
 

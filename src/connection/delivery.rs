@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::{
-    channel::{Answer, Ask, CatchUp, Channel, Event, Gap, HomeAnswer, Notice, Purpose, Subscriber, Tag, Whisper},
+    channel::{
+        Answer, Ask, CatchUp, Change, Channel, Event, Gap, HomeAnswer, Notice, Purpose, Subscriber, Tag, Whisper,
+    },
     connection::{
         actor::ConnectionActor,
-        identify,
+        membership,
         record::{Record, Subscription},
+        welcome,
     },
     protocol::{
         error::{ErrorCode, Fault},
@@ -43,6 +46,10 @@ pub(crate) fn gap(record: &Record, channel: &str, gap: Gap, turn: &mut Connectio
 pub(crate) fn answer(record: &mut Record, answer: &HomeAnswer, turn: &mut ConnectionTurn) {
     let HomeAnswer { channel, tag, answer } = answer;
     if let Answer::Subscribed { subscriber, .. } = answer {
+        if !subscriber.inherits && record.is_subscribed(channel) {
+            // Counted twice: two asked at once.
+            turn.ask(Ask::Surplus { channel: Arc::clone(channel), user: subscriber.user.clone() });
+        }
         seat(record, channel, subscriber);
     }
     if tag.socket != record.socket {
@@ -51,9 +58,10 @@ pub(crate) fn answer(record: &mut Record, answer: &HomeAnswer, turn: &mut Connec
     }
     match answer {
         Answer::Subscribed { catch_up, roster, .. } => match tag.purpose {
-            Purpose::Welcome => identify::answered(record, Some(state(channel, catch_up)), turn),
+            Purpose::Welcome => welcome::answered(record, Some(state(channel, catch_up)), turn),
+            Purpose::Entry => membership::entered(record, &channel.name, turn),
             Purpose::Request(id) | Purpose::Subscription(id) => {
-                turn.release();
+                membership::entered(record, &channel.name, turn);
                 reply_subscribed(record, id, channel, catch_up, roster.as_ref(), turn);
             }
         },
@@ -64,7 +72,7 @@ pub(crate) fn answer(record: &mut Record, answer: &HomeAnswer, turn: &mut Connec
                 offset: description.offset,
                 recovered: true,
             };
-            identify::answered(record, Some(state), turn);
+            welcome::answered(record, Some(state), turn);
         }
         Answer::Published(published) => {
             let outcome =
@@ -73,10 +81,22 @@ pub(crate) fn answer(record: &mut Record, answer: &HomeAnswer, turn: &mut Connec
         }
         Answer::Roster(roster) => reply(record, *tag, Outcome::Roster(roster), turn),
         Answer::Signalled => reply(record, *tag, Outcome::Done {}, turn),
-        Answer::Failed(fault) => failed(record, *tag, fault, turn),
-        Answer::History { .. } => {
+        Answer::Failed(fault) => failed(record, *tag, channel, fault, turn),
+        Answer::History { events, more } => history(record, *tag, events, *more, turn),
+        Answer::Memberships(memberships) => welcome::enrolled(record, memberships, turn),
+        Answer::Joined { epoch, head, standing } => {
+            let change = Change::Joined { epoch: *epoch, delivered: standing.delivered };
+            membership::change(record, channel, change, turn);
+            reply(record, *tag, Outcome::Joined { channel: &channel.name, epoch: *epoch, offset: *head }, turn);
+        }
+        Answer::Left(_) => {
+            membership::change(record, channel, Change::Left, turn);
+            reply(record, *tag, Outcome::Done {}, turn);
+        }
+        Answer::Standing(standing) => reply(record, *tag, Outcome::Standing(*standing), turn),
+        Answer::Page(_) => {
             let fault = Fault::new(ErrorCode::Internal, "an answer nobody asked for");
-            failed(record, *tag, &fault, turn);
+            failed(record, *tag, channel, &fault, turn);
         }
     }
 }
@@ -100,7 +120,7 @@ pub(crate) fn unheard(notice: &Notice) -> Option<Ask> {
     let channel = Arc::clone(channel);
     Some(if subscriber.inherits {
         // The record knows this subscription, and gives it up when it goes.
-        Ask::Pause { channels: vec![channel], undelivered: 0, told: false }
+        Ask::Pause { user: subscriber.user.clone(), channels: vec![channel], undelivered: 0, told: false }
     } else {
         Ask::Unsubscribe { channel, user: subscriber.user.clone() }
     })
@@ -135,17 +155,23 @@ fn reply(record: &Record, tag: Tag, outcome: Outcome<'_>, turn: &mut ConnectionT
     }
 }
 
+fn history(record: &Record, tag: Tag, events: &[Arc<Event>], more: bool, turn: &mut ConnectionTurn) {
+    let events: Vec<_> = events.iter().filter_map(|event| event.as_listed()).collect();
+    reply(record, tag, Outcome::History { events: &events, more }, turn);
+}
+
 /// A home could not do it; whoever waited for it goes on.
-pub(crate) fn failed(record: &mut Record, tag: Tag, fault: &Fault, turn: &mut ConnectionTurn) {
+fn failed(record: &mut Record, tag: Tag, channel: &Channel, fault: &Fault, turn: &mut ConnectionTurn) {
     match tag.purpose {
-        Purpose::Welcome => {
+        Purpose::Welcome => welcome::failed(record, fault, turn),
+        Purpose::Entry => {
+            membership::entered(record, &channel.name, turn);
             turn.send(record.encoding, &Frame::failure(None, fault));
-            identify::answered(record, None, turn);
         }
         // No release: it may be another request's answer that everything is held for.
         Purpose::Request(id) => turn.send(record.encoding, &Frame::failure(id, fault)),
         Purpose::Subscription(id) => {
-            turn.release();
+            membership::entered(record, &channel.name, turn);
             turn.send(record.encoding, &Frame::failure(id, fault));
         }
     }

@@ -1,23 +1,26 @@
 //! `identify`: who the client is, and the way to `ready`: fresh, resumed on the record of an earlier connection, or a
-//! renewed token. Until every channel has answered, frames and deliveries are held back, so that `ready` comes first.
+//! renewed token. What follows until `ready` is in `welcome.rs`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::{BTreeMap, HashSet};
 
+use compact_str::CompactString;
 use smallvec::SmallVec;
 use triomphe::Arc as Shared;
 
 use crate::{
-    channel::{Ask, Channel, HomeRequest, Purpose, Since, Subscriber},
+    channel::{Ask, Since},
     connection::{
         access,
-        actor::{ConnectionActor, Ticket},
-        record::{Identity, Phase, Record, Welcome},
+        actor::ConnectionActor,
+        opening::Ticket,
+        record::{Arrival, Identity, Phase, Record},
+        welcome,
     },
     id::{SessionSecret, SessionToken},
     protocol::{
         close::Close,
         error::{ErrorCode, Fault},
-        frame::{Frame, SubscriptionState},
+        frame::Frame,
         name::ChannelName,
         request::{Cursor, Identify, RequestId, Status},
     },
@@ -78,11 +81,7 @@ pub(crate) fn renew(record: &mut Record, id: Option<RequestId>, renewal: &Identi
     }
     set_claims(record, &claims);
     close_forbidden(record, turn);
-    let tag = record.tag(Purpose::Welcome);
-    let describe =
-        |channel: Arc<Channel>| Ask::OfHome { channel: (&*channel.name).into(), tag, request: HomeRequest::Describe };
-    let asks = record.channels().into_iter().map(describe).collect();
-    welcome(record, asks, true, turn);
+    welcome::begin(record, Arrival::Renewed, Vec::new(), turn);
 }
 
 /// Whether a client with `ticket` may go on with the session of `record`.
@@ -118,29 +117,8 @@ pub(crate) fn claimed(record: &mut Record, ticket: &Ticket, turn: &mut Connectio
     }
     record.status = ticket.status.unwrap_or(record.status);
     close_forbidden(record, turn);
-    let mut cursors: BTreeMap<&str, &Cursor> =
-        ticket.cursors.iter().map(|(channel, cursor)| (channel.as_str(), cursor)).collect();
-    let Some(identity) = record.identity.clone() else { return };
-    let known = identity.subscriptions.clone();
-    let resumed: Vec<Ask> = known
-        .iter()
-        .map(|subscription| Ask::Resume {
-            channel: subscription.channel.clone(),
-            tag: record.tag(Purpose::Welcome),
-            cursor: cursors.remove(&*subscription.channel.name).map(since),
-            subscriber: Subscriber {
-                user: identity.user.clone(),
-                status: record.status,
-                watches: subscription.watches,
-                inherits: true,
-                replaces: true,
-            },
-        })
-        .collect();
-    let wanted: Vec<&str> =
-        ticket.subscribe.iter().map(String::as_str).filter(|name| record.subscription(name).is_none()).collect();
-    let fresh = subscriptions(record, &cursors, &wanted, turn);
-    welcome(record, resumed.into_iter().chain(fresh).collect(), true, turn);
+    let wishes = wishes(record, &ticket.cursors, &ticket.subscribe, turn);
+    welcome::begin(record, Arrival::Resumed, wishes, turn);
 }
 
 /// The session asked for is not there: a fresh one begins, and the cursors count all the same.
@@ -159,10 +137,8 @@ fn begin(record: &mut Record, claims: &Claims, wishes: &Wishes, turn: &mut Conne
     }));
     record.status = wishes.status.unwrap_or_default();
     set_claims(record, claims);
-    let cursors = wishes.cursors.iter().map(|(channel, cursor)| (channel.as_str(), cursor)).collect();
-    let wanted: Vec<&str> = wishes.subscribe.iter().map(String::as_str).collect();
-    let asks = subscriptions(record, &cursors, &wanted, turn);
-    welcome(record, asks, false, turn);
+    let wishes = self::wishes(record, &wishes.cursors, &wishes.subscribe, turn);
+    welcome::begin(record, Arrival::Fresh, wishes, turn);
 }
 
 fn set_claims(record: &mut Record, claims: &Claims) {
@@ -192,113 +168,37 @@ fn since(cursor: &Cursor) -> Since {
     Since::Cursor { epoch: cursor.epoch.parse().ok(), offset: cursor.offset }
 }
 
-/// Asks for channels that are not subscribed yet: those with cursors and those wanted by name. What may not be subscribed
-/// is told at once.
-fn subscriptions(
+/// The channels a client asks for with its identity, by name or with a cursor; those it may have. The others are told at
+/// once.
+fn wishes(
     record: &Record,
-    cursors: &BTreeMap<&str, &Cursor>,
-    wanted: &[&str],
+    cursors: &[(String, Cursor)],
+    wanted: &[String],
     turn: &mut ConnectionTurn,
-) -> Vec<Ask> {
-    let Some(identity) = &record.identity else { return Vec::new() };
+) -> Vec<(CompactString, Option<Since>)> {
+    let cursors: BTreeMap<&str, &Cursor> = cursors.iter().map(|(name, cursor)| (name.as_str(), cursor)).collect();
     let most = turn.settings().subscriptions;
-    let mut names: Vec<&str> = wanted.to_vec();
-    names.extend(cursors.keys());
-    let mut seen = std::collections::HashSet::new();
-    names.retain(|name| seen.insert(*name));
-    let mut asks = Vec::new();
-    for name in names {
+    let mut room = most.saturating_sub(record.channels().len());
+    let mut seen = HashSet::new();
+    let names = wanted.iter().map(String::as_str).chain(cursors.keys().copied());
+    let mut wishes = Vec::new();
+    for name in names.filter(|name| seen.insert(*name)) {
+        let is_known = record.subscription(name).is_some();
         let allowed = ChannelName::new(name)
             .map_err(|error| Fault::new(ErrorCode::BadRequest, error.to_string()))
             .and_then(|_| access::check(record, &turn.settings().rules, Action::Subscribe, name))
-            .and_then(|()| {
-                let room = identity.subscriptions.len() + asks.len() < most;
-                room.then_some(()).ok_or_else(|| too_many(most))
-            });
+            .and_then(|()| (is_known || room > 0).then_some(()).ok_or_else(|| too_many(most)));
         match allowed {
-            Ok(()) => asks.push(Ask::OfHome {
-                channel: name.into(),
-                tag: record.tag(Purpose::Welcome),
-                request: HomeRequest::Subscribe {
-                    since: cursors.get(name).map_or(Since::Head, |cursor| since(cursor)),
-                    subscriber: Subscriber {
-                        user: identity.user.clone(),
-                        status: record.status,
-                        watches: false,
-                        inherits: false,
-                        replaces: false,
-                    },
-                },
-            }),
+            Ok(()) => {
+                room -= usize::from(!is_known);
+                wishes.push((name.into(), cursors.get(name).map(|cursor| since(cursor))));
+            }
             Err(fault) => turn.send(record.encoding, &Frame::failure(None, &fault)),
         }
     }
-    asks
+    wishes
 }
 
 pub(crate) fn too_many(most: usize) -> Fault {
     Fault::new(ErrorCode::TooLarge, format!("a connection has at most {most} subscriptions"))
-}
-
-/// Asks, and holds everything back until all channels asked have answered.
-fn welcome(record: &mut Record, asks: Vec<Ask>, resumed: bool, turn: &mut ConnectionTurn) {
-    record.phase = Phase::Welcoming;
-    turn.hold();
-    let waiting = asks.len();
-    let order = asks.iter().filter_map(Ask::channel).map(Into::into).collect();
-    if let Some(identity) = record.identity_mut() {
-        identity.rare_mut().welcome = Some(Welcome { order, waiting, resumed, states: Vec::new() });
-    }
-    for ask in asks {
-        turn.ask(ask);
-    }
-    if waiting == 0 {
-        ready(record, turn);
-    }
-}
-
-/// One of the channels has answered; `None`: it could not be subscribed.
-pub(crate) fn answered(record: &mut Record, state: Option<SubscriptionState>, turn: &mut ConnectionTurn) {
-    let Some(identity) = record.identity_mut() else { return };
-    let Some(welcome) = identity.rare.as_mut().and_then(|rare| rare.welcome.as_mut()) else { return };
-    welcome.states.extend(state);
-    welcome.waiting = welcome.waiting.saturating_sub(1);
-    if welcome.waiting == 0 {
-        ready(record, turn);
-    }
-}
-
-fn ready(record: &mut Record, turn: &mut ConnectionTurn) {
-    record.phase = Phase::Ready;
-    turn.release();
-    let secret = turn.secret();
-    let encoding = record.encoding;
-    let Some(identity) = record.identity_mut() else { return };
-    let Some(mut welcome) = identity.rare_mut().welcome.take() else { return };
-    let order = &welcome.order;
-    welcome.states.sort_by_key(|state| order.iter().position(|name| *name == state.channel));
-    let before = identity.secret;
-    if welcome.resumed {
-        // After a resume the client came with it; after a renewal on a live connection it holds the one before.
-        let rare = identity.rare_mut();
-        if rare.previous.is_none() {
-            (rare.previous, rare.claimed_at) = (Some(before), 0);
-        }
-    }
-    identity.secret = secret;
-    identity.tidy();
-    let session = SessionToken { connection: turn.connection(), secret }.to_string();
-    let resumed = welcome.resumed;
-    let frame = Frame::Ready {
-        user: &identity.user,
-        session,
-        resumed,
-        generation: turn.generation(),
-        subscriptions: &welcome.states,
-        memberships: [],
-    };
-    turn.send(encoding, &frame);
-    if resumed {
-        turn.ask(Ask::Resumed);
-    }
 }

@@ -6,8 +6,9 @@ use crate::{
     channel::Ask,
     clock,
     connection::{
-        actor::{ConnectionActor, Opening},
-        identify,
+        actor::ConnectionActor,
+        identify, membership,
+        opening::Opening,
         record::{Phase, Record},
         settings::Settings,
     },
@@ -87,13 +88,9 @@ pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: u64, turn
     let told = record.phase != Phase::Welcoming;
     record.phase = Phase::Parked;
     record.socket = record.socket.wrapping_add(1);
-    if record.identity.as_ref().is_some_and(|identity| identity.rare.is_some())
-        && let Some(identity) = record.identity_mut()
-    {
-        identity.rare_mut().welcome = None;
-        identity.tidy();
-    }
-    turn.ask(Ask::Pause { channels: record.channels(), undelivered, told });
+    membership::interrupted(record, turn);
+    let Some(user) = record.identity.as_ref().map(|identity| identity.user.clone()) else { return };
+    turn.ask(Ask::Pause { user, channels: record.channels(), undelivered, told });
 }
 
 /// The node leaves.

@@ -8,6 +8,8 @@ mod frame;
 mod identify;
 mod lifecycle;
 mod mask;
+mod membership;
+mod opening;
 mod rate;
 mod record;
 mod redact;
@@ -19,8 +21,10 @@ mod settings;
 mod shown;
 #[cfg(test)]
 mod tests;
+mod welcome;
 
-pub use actor::{ConnectionActor, Opening, Ticket};
+pub use actor::ConnectionActor;
+pub use opening::{Opening, Ticket};
 pub use record::Record;
 pub use replay::replay;
 pub use settings::Settings;

@@ -9,11 +9,15 @@ use smallvec::SmallVec;
 use triomphe::Arc as Shared;
 
 use crate::{
-    channel::{Channel, Purpose, Tag},
+    channel::{Change, Channel, Purpose, Since, Tag},
     clock::Now,
     connection::{rate::Rate, secret},
     id::SessionSecret,
-    protocol::{encoding::Encoding, frame::SubscriptionState, request::Status},
+    protocol::{
+        encoding::Encoding,
+        frame::{MembershipState, SubscriptionState},
+        request::Status,
+    },
     shard::Description,
     token::Grant,
 };
@@ -86,6 +90,12 @@ pub(crate) struct Rare {
     pub(crate) grants: Option<Rc<[Grant]>>,
     /// A `ready` under way.
     pub(crate) welcome: Option<Welcome>,
+    /// Channels whose homes are being asked to subscribe this connection, but for those of a `ready`.
+    #[serde(default)]
+    pub(crate) entering: Vec<CompactString>,
+    /// Memberships that have changed while something about their channels was being asked.
+    #[serde(default)]
+    pub(crate) changes: Vec<(Arc<Channel>, Change)>,
 }
 
 impl Identity {
@@ -107,7 +117,11 @@ impl Identity {
 
     /// Frees the rare part when nothing is in it.
     pub(crate) fn tidy(&mut self) {
-        self.rare.take_if(|rare| rare.previous.is_none() && rare.grants.is_none() && rare.welcome.is_none());
+        self.rare.take_if(|rare| {
+            let Rare { previous, claimed_at: _, grants, welcome, entering, changes } = &**rare;
+            let lasts = previous.is_some() || grants.is_some();
+            !lasts && welcome.is_none() && entering.is_empty() && changes.is_empty()
+        });
     }
 }
 
@@ -119,14 +133,30 @@ pub(crate) struct Subscription {
     pub(crate) watches: bool,
 }
 
-/// A `ready` that waits for its channels.
+/// A `ready` that waits: first for the user's memberships, then for its channels.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Welcome {
+    pub(crate) arrival: Arrival,
+    /// What the client asked for: channels, and from where on.
+    pub(crate) wishes: Vec<(CompactString, Option<Since>)>,
+    /// `None` until they have come.
+    pub(crate) memberships: Option<Vec<MembershipState>>,
     /// Channels in the order `ready` lists them.
     pub(crate) order: Vec<CompactString>,
     pub(crate) waiting: usize,
-    pub(crate) resumed: bool,
     pub(crate) states: Vec<SubscriptionState>,
+}
+
+/// What a `ready` is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Arrival {
+    /// A session begins.
+    Fresh,
+    /// One goes on, on another socket.
+    Resumed,
+    /// One goes on, with another token.
+    Renewed,
 }
 
 impl Record {

@@ -1,12 +1,14 @@
 //! The requests of an identified client, one function per op. What a channel's home must decide is asked of the hub and
 //! answered later, in `delivery.rs`.
 
+use compact_str::CompactString;
+
 use crate::{
     channel::{Ask, HomeRequest, Publication, Purpose, Since, Subscriber},
     connection::{
         access,
         actor::ConnectionActor,
-        identify, lifecycle,
+        identify, lifecycle, membership,
         record::{Identity, Record},
     },
     id::SessionToken,
@@ -14,8 +16,8 @@ use crate::{
         close::Close,
         data,
         error::{ErrorCode, Fault},
-        frame::{Frame, Outcome},
-        request::{Chaos, ChaosFault, Publish, Request, RequestId, Signal, Status, Subscribe},
+        frame::{Frame, Outcome, Standing},
+        request::{Ack, Chaos, ChaosFault, History, Publish, Request, RequestId, Signal, Status, Subscribe},
     },
     shard::{self, Turn},
     token::Action,
@@ -26,6 +28,10 @@ type Served = Result<(), Fault>;
 
 /// The longest idempotency key and signal kind.
 const MAX_WORD_BYTES: usize = 255;
+/// Events of a page of history, unless the client says how many …
+const DEFAULT_HISTORY: usize = 100;
+/// … and at most.
+const MOST_HISTORY: usize = 1000;
 /// The longest stall a client may ask for.
 const MAX_STALL_MS: u64 = 60_000;
 
@@ -42,10 +48,12 @@ pub(crate) fn serve(record: &mut Record, id: Option<RequestId>, request: Request
         Request::Status(set) => status(record, id, set.status, turn),
         Request::Whoami => whoami(record, id, turn),
         Request::Chaos(chaos) => self::chaos(record, id, &chaos, turn),
-        Request::Join(_) | Request::Leave(_) | Request::Ack(_) | Request::History(_) => Err(Fault::new(
-            ErrorCode::Unavailable,
-            "memberships, receipts and history on the socket are not served yet",
-        )),
+        Request::Join(on) => join(record, id, on.channel.as_str(), turn),
+        Request::Leave(on) => take_share(record, TENTH, turn)
+            .and_then(|()| user(record))
+            .map(|user| ask_home(record, id, on.channel.as_str(), HomeRequest::Leave { user }, turn)),
+        Request::Ack(ack) => self::ack(record, id, &ack, turn),
+        Request::History(history) => self::history(record, id, &history, turn),
         // Served before anything else.
         Request::Identify(_) | Request::Heartbeat => Ok(()),
     };
@@ -101,10 +109,7 @@ fn subscribe(
         inherits: again,
         replaces: again && matches!(since, Since::Cursor { .. }),
     };
-    let tag = record.tag(Purpose::Subscription(id));
-    turn.ask(Ask::OfHome { channel: channel.into(), tag, request: HomeRequest::Subscribe { subscriber, since } });
-    // The next request may be about this channel: it waits for the answer.
-    turn.hold();
+    membership::enter(record, Purpose::Subscription(id), channel, subscriber, since, turn);
     Ok(())
 }
 
@@ -117,6 +122,46 @@ fn unsubscribe(record: &mut Record, id: Option<RequestId>, channel: &str, turn: 
     let user = identity.user.clone();
     turn.ask(Ask::Unsubscribe { channel: subscription.channel, user });
     done(record, id, Outcome::Done {}, turn);
+    Ok(())
+}
+
+fn user(record: &Record) -> Result<CompactString, Fault> {
+    identity(record).map(|identity| identity.user.clone())
+}
+
+fn join(record: &mut Record, id: Option<RequestId>, channel: &str, turn: &mut ConnectionTurn) -> Served {
+    may(record, Action::Join, channel, turn)?;
+    take_share(record, TENTH, turn)?;
+    let user = user(record)?;
+    let most = turn.settings().subscriptions;
+    if record.subscription(channel).is_none() && record.channels().len() >= most {
+        return Err(identify::too_many(most));
+    }
+    ask_home(record, id, channel, HomeRequest::Join { user }, turn);
+    Ok(())
+}
+
+fn ack(record: &mut Record, id: Option<RequestId>, ack: &Ack<'_>, turn: &mut ConnectionTurn) -> Served {
+    let channel = ack.channel.as_str();
+    if ack.delivered.is_none() && ack.read.is_none() {
+        return Err(Fault::new(ErrorCode::BadRequest, "give `delivered`, `read` or both"));
+    }
+    may(record, Action::Subscribe, channel, turn)?;
+    take_share(record, TENTH, turn)?;
+    let (user, read) = (user(record)?, ack.read.unwrap_or(0));
+    // Reading implies delivery.
+    let to = Standing { delivered: ack.delivered.unwrap_or(0).max(read), read };
+    ask_home(record, id, channel, HomeRequest::Acknowledge { user, to }, turn);
+    Ok(())
+}
+
+fn history(record: &mut Record, id: Option<RequestId>, history: &History<'_>, turn: &mut ConnectionTurn) -> Served {
+    let channel = history.channel.as_str();
+    may(record, Action::Subscribe, channel, turn)?;
+    take_share(record, TENTH, turn)?;
+    let limit = history.limit.map_or(DEFAULT_HISTORY, |limit| usize::try_from(limit).unwrap_or(MOST_HISTORY));
+    let (after, before, limit) = (history.after, history.before, limit.min(MOST_HISTORY));
+    ask_home(record, id, channel, HomeRequest::History { after, before, limit }, turn);
     Ok(())
 }
 

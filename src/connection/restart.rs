@@ -8,11 +8,13 @@
 use std::sync::Arc;
 
 use crate::{
-    channel::{Answer, Ask, Channel, Event, Gap, Notice, Purpose, Subscriber, Tag},
+    channel::{Answer, Ask, Channel, Event, Gap, Membership, Notice, Purpose, Subscriber, Tag},
     connection::{
-        actor::{ConnectionActor, Opening, Ticket},
-        delivery, frame, identify, lifecycle,
+        actor::ConnectionActor,
+        delivery, frame, identify, lifecycle, membership,
+        opening::{Opening, Ticket},
         record::Record,
+        welcome,
     },
     protocol::{
         encoding::Payload,
@@ -40,6 +42,7 @@ enum Lost<'a> {
     Event(&'a Event),
     Gap(&'a Channel, Gap),
     Answer(&'a Arc<Channel>, Tag, &'a Answer),
+    Membership(&'a Membership),
     Whisper,
     Other,
 }
@@ -54,6 +57,7 @@ impl<'a> Restart<'a> {
             Mail::Message(Notice::Event(event)) => Lost::Event(event),
             Mail::Message(Notice::Gap(missed)) => Lost::Gap(&missed.channel, missed.gap),
             Mail::Message(Notice::Answer(home)) => Lost::Answer(&home.channel, home.tag, &home.answer),
+            Mail::Message(Notice::Membership(change)) => Lost::Membership(change),
             Mail::Message(Notice::Whisper(_)) => Lost::Whisper,
             _ => Lost::Other,
         };
@@ -87,10 +91,11 @@ pub(crate) fn restarted(record: &mut Record, restart: Restart<'_>, turn: &mut Co
             match tag.purpose {
                 // Asked by a socket that is gone: nobody here waits for it.
                 _ if tag.socket != record.socket => {}
-                Purpose::Welcome => identify::answered(record, None, turn),
+                Purpose::Welcome => welcome::unanswered(record, turn),
+                Purpose::Entry => membership::entered(record, &channel.name, turn),
                 Purpose::Request(id) | Purpose::Subscription(id) => {
                     if tag.purpose == Purpose::Subscription(id) {
-                        turn.release();
+                        membership::entered(record, &channel.name, turn);
                     }
                     request = id;
                     lost = u32::from(id.is_none());
@@ -98,6 +103,8 @@ pub(crate) fn restarted(record: &mut Record, restart: Restart<'_>, turn: &mut Co
                 }
             }
         }
+        // Without it the session would hear too much, or too little: it is told again.
+        Some(Lost::Membership(change)) => membership::changed(record, change, turn),
         Some(Lost::Whisper) => lost = 1,
         // A connection that is closed anyway begins nothing.
         _ if gave_up => {}

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::connection::{
-    actor::{Opening, Ticket},
+    opening::{Opening, Ticket},
     record::{Identity, Rare},
 };
 
@@ -53,6 +53,8 @@ impl fmt::Debug for Rare {
             .field("claimed_at", &self.claimed_at)
             .field("grants", &self.grants)
             .field("welcome", &self.welcome)
+            .field("entering", &self.entering)
+            .field("changes", &self.changes)
             .finish()
     }
 }
@@ -74,7 +76,7 @@ mod tests {
     fn neither_tokens_nor_session_secrets_show() {
         let claims = Claims { user: "ann".to_owned(), expires: None, grants: None };
         let session = SessionToken { connection: ConnectionId::new(0, 7, 3), secret: SECRET };
-        let rare = Rare { previous: Some(SECRET), claimed_at: 1, grants: Some(Rc::new([])), welcome: None };
+        let rare = Rare { previous: Some(SECRET), claimed_at: 1, grants: Some(Rc::new([])), ..Rare::default() };
         let identity = Identity {
             user: "ann".into(),
             secret: SECRET,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    channel::{Answer, Channel, Directory, HomeRequest, Letter, Origin},
+    channel::{Answer, Channel, DeskRequest, Directory, HomeRequest, Letter, Origin, Person},
     clock::Clock,
     config::Config,
     connection::ConnectionActor,
@@ -91,6 +91,18 @@ impl Gateway {
     /// `overloaded` when the home's shard is behind, `unavailable` when the node is ending, or what the home says.
     pub async fn ask_home(&self, channel: Arc<Channel>, request: HomeRequest) -> Result<Answer, Fault> {
         self.write_home(channel, request)?.wait().await
+    }
+
+    /// Asks a user's desk who he is.
+    ///
+    /// # Errors
+    /// `overloaded` when the desk's shard or the store's reader is behind, `unavailable` when the node is ending.
+    pub async fn ask_desk(&self, user: &str) -> Result<Person, Fault> {
+        let (caller, answer) = tokio::sync::oneshot::channel();
+        let letter = Letter::Desk { user: user.into(), request: DeskRequest::Describe(caller) };
+        let behind = || Fault::new(ErrorCode::Overloaded, "the node is behind, try again later");
+        self.shards.write(self.directory.desk(user), letter).map_err(|_| behind())?;
+        answer.await.map_err(|_| behind())
     }
 
     /// Sends a request to a channel's home without waiting for the answer: requests written in order are served in order.

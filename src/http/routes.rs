@@ -11,7 +11,7 @@ use actix_web::{
 };
 
 use crate::http::{
-    api::{channels, chaos, connections, disconnect, health, metrics, node, publish},
+    api::{channels, chaos, connections, disconnect, health, members, metrics, node, publish, users},
     auth::{self, Access},
     error::ApiError,
     gateway::Gateway,
@@ -33,6 +33,7 @@ pub(super) type Served = (Verb, fn() -> Route);
 pub(super) enum Verb {
     Get,
     Post,
+    Put,
     Delete,
 }
 
@@ -55,6 +56,8 @@ routes! {
     "/v1/channels/{channel}" Read { Get channels::show }
     "/v1/channels/{channel}/history" Read { Get channels::history }
     "/v1/channels/{channel}/presence" Read { Get channels::presence }
+    "/v1/channels/{channel}/members/{user}" Admin { Put members::add, Delete members::remove }
+    "/v1/users/{user}" Read { Get users::show }
     "/v1/node" Read { Get node::show }
     "/v1/connections" Read { Get connections::list }
     "/v1/connections/{connection}" Admin { Get connections::show, Delete connections::kick }
@@ -92,6 +95,7 @@ impl Verb {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Put => "PUT",
             Self::Delete => "DELETE",
         }
     }
@@ -103,6 +107,7 @@ impl Verb {
                 method == Method::GET || method == Method::HEAD
             })),
             Self::Post => web::post(),
+            Self::Put => web::put(),
             Self::Delete => web::delete(),
         }
     }

@@ -45,8 +45,8 @@ pub enum Frame<'a> {
         generation: u32,
         /// All current ones.
         subscriptions: &'a [SubscriptionState],
-        /// Durable memberships; none before the store exists.
-        memberships: [(); 0],
+        /// The user's durable memberships.
+        memberships: &'a [MembershipState],
     },
     /// To one request.
     Reply {
@@ -99,6 +99,16 @@ pub enum Frame<'a> {
         changed: &'a [Present],
         /// Users here now.
         count: usize,
+    },
+    /// Somebody's cursors have moved.
+    Receipt {
+        /// Where.
+        channel: &'a str,
+        /// Whose.
+        user: &'a str,
+        /// Where they are now.
+        #[serde(flatten)]
+        standing: Standing,
     },
     /// Events that will not arrive.
     Gap {
@@ -168,6 +178,31 @@ pub struct SubscriptionState {
     pub recovered: bool,
 }
 
+/// How far a user got in a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// His devices have everything up to here.
+    pub delivered: u64,
+    /// He has seen everything up to here; never more than `delivered`.
+    pub read: u64,
+}
+
+/// One entry of `ready.memberships`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembershipState {
+    /// Which.
+    pub channel: String,
+    /// Life of its numbering.
+    pub epoch: Epoch,
+    /// Its head at that moment.
+    pub offset: u64,
+    /// Where the user stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// Kept events after `read` that others sent.
+    pub unread: u64,
+}
+
 /// A user in a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Present {
@@ -220,6 +255,24 @@ pub enum Outcome<'a> {
     },
     /// To `presence`.
     Roster(&'a Roster),
+    /// To `join`.
+    Joined {
+        /// Which.
+        channel: &'a str,
+        /// Life of its numbering.
+        epoch: Epoch,
+        /// Head.
+        offset: u64,
+    },
+    /// To `ack`: where the user stands now.
+    Standing(Standing),
+    /// To `history`.
+    History {
+        /// Rising, as `event` frames have them.
+        events: &'a [Box<RawValue>],
+        /// There is more in that direction.
+        more: bool,
+    },
     /// To `whoami`.
     Whoami {
         /// Name.

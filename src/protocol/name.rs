@@ -74,6 +74,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for ChannelName<'a> {
     }
 }
 
+/// What names of channels for two begin with.
+const DIRECT: &str = "dm:";
+
+/// The two users of `dm:alice+bob`. `None` for every other name; `Some(None)` for one that begins so and names no pair in
+/// sorted order. One user may stand there twice.
+#[must_use]
+pub fn direct(channel: &str) -> Option<Option<(&str, &str)>> {
+    let pair = channel.strip_prefix(DIRECT)?;
+    // Exactly one `+`: with more, the same name would mean several pairs. Users with a `+` of their own have no dm.
+    Some(pair.split_once('+').filter(|(first, second)| !first.is_empty() && first <= second && !second.contains('+')))
+}
+
 /// Checks a user name: 1–255 bytes without control characters.
 ///
 /// # Errors
@@ -103,6 +115,16 @@ mod tests {
         assert_eq!(ChannelName::new(""), Err(NameError::Empty("channel")));
         assert!(ChannelName::new("x".repeat(255)).is_ok());
         assert_eq!(ChannelName::new("x".repeat(256)), Err(NameError::TooLong("channel", 256)));
+    }
+
+    #[test]
+    fn a_channel_for_two_is_named_after_both_in_sorted_order() {
+        assert_eq!(direct("chat:a+b"), None);
+        assert_eq!(direct("dm:alice+bob"), Some(Some(("alice", "bob"))));
+        assert_eq!(direct("dm:alice+alice"), Some(Some(("alice", "alice"))));
+        for no_pair in ["dm:bob+alice", "dm:alice", "dm:alice+", "dm:+alice", "dm:a+b+c", "dm:"] {
+            assert_eq!(direct(no_pair), Some(None), "{no_pair}");
+        }
     }
 
     #[test]

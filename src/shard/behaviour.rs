@@ -275,7 +275,7 @@ pub trait Hub<B: Behaviour>: 'static {
     fn hand_out(&mut self, post: &mut Post<'_, B, impl Network>) {
         let _ = post;
     }
-    /// A connection whose mailbox had overflowed has handled all it held.
+    /// A connection whose mailbox had overflowed, or of which the hub wanted to be reminded, has handled all it held.
     fn drained(&mut self, connection: ConnectionId, post: &mut Post<'_, B, impl Network>);
     /// A call of this hub panicked: what it was doing is over, and it goes on. Whoever would wait for ever is told here, and
     /// whatever may be half changed is made whole.

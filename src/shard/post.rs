@@ -195,6 +195,14 @@ impl<B: Behaviour, N: Network> Post<'_, B, N> {
         queue.push(index, &mut slot.place);
     }
 
+    /// [`Hub::drained`] will say when the connection in slot `index` has handled all deliveries that wait for it.
+    pub fn remind(&mut self, index: u32) {
+        if let Some(slot) = self.table.get_mut(index) {
+            slot.overflowed = true;
+            self.queue.push(index, &mut slot.place);
+        }
+    }
+
     /// Takes back waiting deliveries that `unwanted` picks; the ledger counts events among them as unsubscribed.
     pub fn withdraw(&mut self, connection: ConnectionId, unwanted: impl Fn(&B::Message) -> bool) {
         let Some(index) = self.table.find(connection) else { return };

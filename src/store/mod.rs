@@ -33,7 +33,7 @@ use compact_str::CompactString;
 
 pub use error::{OpenError, Refused, StoreError};
 pub use faults::{Begun, Faults};
-pub use log::{Log, Repair, repair, verify};
+pub use log::{CopyError, Counts, Log, Repair, export, import, repair, verify};
 pub use memory::Memory;
 pub use warden::Warden;
 pub use writer::{Done, Options, Store};
@@ -195,6 +195,8 @@ pub struct Appended {
     pub at: u64,
     /// Its key was known: this is where the first one is.
     pub duplicate: bool,
+    /// The oldest offset kept from now on.
+    pub first: u64,
 }
 
 /// What is kept of a channel: offsets `first..=head`, empty when `first` is `head + 1`.
@@ -263,4 +265,46 @@ pub struct Event {
     pub key: Option<CompactString>,
     /// As given.
     pub data: Box<[u8]>,
+}
+
+/// One thing that a store keeps, for copies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A channel.
+    Channel {
+        /// Its name.
+        channel: CompactString,
+        /// What is kept of it.
+        extent: Extent,
+        /// Below this a repair may have left holes.
+        holes: u64,
+    },
+    /// A publication.
+    Event {
+        /// Where.
+        channel: CompactString,
+        /// Its place.
+        offset: u64,
+        /// From where on the channel kept its events then.
+        first: u64,
+        /// Unix milliseconds.
+        at: u64,
+        /// Who sent it.
+        from: CompactString,
+        /// As given.
+        key: Option<CompactString>,
+        /// As given.
+        data: Box<[u8]>,
+    },
+    /// Where a user stands in a channel.
+    Member {
+        /// The channel.
+        channel: CompactString,
+        /// The user.
+        user: CompactString,
+        /// He is a member.
+        joined: bool,
+        /// How far he got.
+        cursors: Cursors,
+    },
 }

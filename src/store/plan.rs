@@ -92,7 +92,8 @@ impl<'a, P: Clone + PartialEq> Ahead<'a, '_, P> {
             let hash = self.state.hash_of_key(channel, from, key);
             let known = self.keys.get(&hash).copied().or_else(|| self.state.key(channel, from, key, unix_ms));
             if let Some((offset, at)) = known {
-                return Ok(Appended { epoch: extent.epoch, offset, at, duplicate: true });
+                let (epoch, first) = (extent.epoch, extent.first);
+                return Ok(Appended { epoch, offset, at, duplicate: true, first });
             }
             self.keys.insert(hash, (extent.head + 1, unix_ms));
         }
@@ -108,7 +109,8 @@ impl<'a, P: Clone + PartialEq> Ahead<'a, '_, P> {
             key: key.as_deref(),
             data,
         });
-        Ok(Appended { epoch: extent.epoch, offset: extent.head, at: unix_ms, duplicate: false })
+        let Extent { epoch, first, head: offset } = extent;
+        Ok(Appended { epoch, offset, at: unix_ms, duplicate: false, first })
     }
 
     fn trim(&mut self, channel: &'a str, keep: Keep) -> Option<Extent> {

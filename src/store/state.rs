@@ -291,6 +291,11 @@ impl<P> Channel<P> {
         self.events.iter().flatten().count() as u64
     }
 
+    /// Users of whom a membership or a cursor is kept.
+    pub(super) fn members_count(&self) -> u64 {
+        self.members.len() as u64
+    }
+
     /// The first offset that is to be kept when `head` is the newest one, by age alone.
     pub(super) fn first_not_older(&self, unix_seconds: u64) -> u64 {
         let old =

@@ -67,6 +67,64 @@ def test_the_environment_overrides_the_file_and_set_the_environment(start, join,
     assert one.request("presence", channel=fresh("chat:"))["count"] == 0, "built-in namespaces are still there"
 
 
+def test_history_from_the_command_line(server, join):
+    one, channel = join(server), fresh("chat:")
+    for n in range(1, 6):
+        one.publish(channel, {"n": n})
+    url = ("--url", server.url("http"))
+    done = dormouse("history", *url, channel, "--limit", "2")
+    lines = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
+    assert [(line[0], line[2], line[3]) for line in lines] == [("4", one.user, '{"n":4}'), ("5", one.user, '{"n":5}')]
+    assert "--before 4" in done.stderr
+    assert "--after 2" in dormouse("history", *url, channel, "--after", "1", "--limit", "1").stderr
+    answer = json.loads(dormouse("history", *url, channel, "--before", "3", "--json").stdout)
+    assert [event["offset"] for event in answer["events"]] == [1, 2] and answer["more"] is False
+    missing = dormouse("history", *url, fresh("chat:"))
+    assert missing.returncode == 1 and "there is no channel" in missing.stderr
+
+
+def test_a_whole_store_is_exported_and_imported(start, join, tmp_path):
+    settings = {"store.path": str(tmp_path / "one")}
+    first = start(settings)
+    ann, bob = join(first, "ann"), join(first, "bob")
+    epoch = ann.request("join", channel="chat:a")["epoch"]
+    for n in range(20):
+        bob.publish("chat:a", {"text": f"gr\u00fc\u00dfe {n}"}, key=f"k{n}")
+    bob.publish("dm:ann+bob", "between us")
+    ann.request("ack", channel="chat:a", delivered=12, read=9)
+    before = first.http.get("/v1/channels/chat:a/history").json()
+    busy = dormouse("export", str(tmp_path / "no.jsonl"), "--set", f"store.path={tmp_path}/one")
+    assert busy.returncode == 1 and "in use" in busy.stderr
+    first.kill()
+
+    file = tmp_path / "copy.jsonl"
+    done = dormouse("export", str(file), "--set", f"store.path={tmp_path}/one")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "2 channels, 21 events, 3 memberships" in done.stderr
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["kept"] for line in lines[:2]] == ["channel", "channel"]
+    assert {"kept": "member", "channel": "chat:a", "user": "ann", "member": True, "delivered": 12, "read": 9} in lines
+    done = dormouse("import", str(file), "--set", f"store.path={tmp_path}/two")
+    assert done.returncode == 0, done.stderr
+    again = dormouse("import", str(file), "--set", f"store.path={tmp_path}/two")
+    assert again.returncode == 1 and "holds a store already" in again.stderr
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("".join(file.read_text().splitlines(keepends=True)[:3]) + "{}\n")
+    refused = dormouse("import", str(broken), "--set", f"store.path={tmp_path}/three")
+    assert refused.returncode == 1 and "broken.jsonl:4: missing field `kept`" in refused.stderr
+    checked = dormouse("check", "--set", f"store.path={tmp_path}/two")
+    assert checked.returncode == 0 and "2 channels, 21 events, 3 memberships" in checked.stdout
+
+    second = start({"store.path": str(tmp_path / "two")})
+    assert second.http.get("/v1/channels/chat:a/history").json() == before
+    back = join(second, "ann")
+    states = {each["channel"]: each for each in back.ready["memberships"]}
+    assert (states["chat:a"]["epoch"], states["chat:a"]["delivered"], states["chat:a"]["unread"]) == (epoch, 12, 11)
+    assert states["dm:ann+bob"]["unread"] == 1
+    repeated = join(second, "bob").publish("chat:a", "other", key="k3")
+    assert (repeated["offset"], repeated["duplicate"]) == (4, True)
+
+
 def test_publish_from_the_command_line(server, join):
     one = join(server)
     channel = fresh("room:")

@@ -240,3 +240,79 @@ def check(server, acknowledged):
         for user in {user for user, _ in keys}:
             own = [int(key) for by, key in keys if by == user]
             assert own == sorted(own), f"{user} in {channel}: out of order"
+
+
+class Member(threading.Thread):
+    """Joins, leaves and acknowledges until his server dies. What he was told is kept; what he asked last may be so too."""
+
+    def __init__(self, server, name, seed):
+        super().__init__(daemon=True)
+        self.server, self.user, self.chance = server, name, random.Random(seed)
+        self.joined: dict[str, bool] = {}
+        self.asked: set[str] = set()
+        self.cursors: dict[str, tuple[int, int]] = {}
+
+    def run(self):
+        try:
+            client = Client(self.server)
+            client.identify(self.user)
+            heads = dict.fromkeys(CHANNELS, 0)
+            while True:
+                channel = self.chance.choice(CHANNELS)
+                op = self.chance.choice(["join", "join", "leave", "ack", "ack", "ack", "ack"])
+                for frame in list(client.inbox):
+                    if frame["op"] == "event":
+                        heads[frame["channel"]] = frame["offset"]
+                client.inbox.clear()
+                if op == "ack":
+                    read = self.chance.randrange(heads[channel] + 1)
+                    told = client.request("ack", channel=channel, read=read, delivered=heads[channel])
+                    before = self.cursors.get(channel, (0, 0))
+                    self.cursors[channel] = (told["delivered"], told["read"])
+                    assert self.cursors[channel] >= before and told["delivered"] >= told["read"]
+                else:
+                    self.asked.add(channel)
+                    client.request(op, channel=channel)
+                    self.asked.discard(channel)
+                    self.joined[channel] = op == "join"
+        except (WebSocketException, OSError, TimeoutError, EOFError):
+            pass
+
+
+def test_no_cursor_moves_back_and_no_membership_is_lost_after_kills_at_random_moments(start, join, tmp_path):
+    kills = int(os.environ.get("DORMOUSE_KILLS", "4"))
+    seed = int(os.environ.get("DORMOUSE_KILL_SEED", str(random.randrange(2**32))))
+    print(f"DORMOUSE_KILL_SEED={seed} DORMOUSE_KILLS={kills}")
+    moments = random.Random(seed)
+    server, publishes, acknowledgements = begin(start, tmp_path), 0, 0
+    standing: dict[tuple[str, str], tuple[int, int]] = {}
+    for life in range(kills):
+        members = [Member(server, f"member{n}", moments.random()) for n in range(4)]
+        publishers = [Publisher(server, f"user{n}", life * 1_000_000) for n in range(2)]
+        for one in members + publishers:
+            one.start()
+        listener = join(server, "listener")
+        listener.subscribe(CHANNELS[0])
+        listener.events(CHANNELS[0], moments.randrange(1, 300))
+        server.kill()
+        for one in members + publishers:
+            one.join(20)
+            assert not one.is_alive()
+        publishes += sum(len(one.acknowledged) for one in publishers)
+        acknowledgements += sum(len(one.cursors) for one in members)
+        server = again(start, server, ROOMY)
+        server.store = str(tmp_path / "durable")
+        for one in members:
+            shown = {each["channel"]: each for each in server.http.get(f"/v1/users/{one.user}").json()["memberships"]}
+            for channel, joined in one.joined.items():
+                assert channel in one.asked or (channel in shown) == joined, f"{one.user} {channel} {joined}"
+            client = join(server, one.user)
+            for channel in CHANNELS:
+                # Asking for nothing new tells where he stands; members and others alike.
+                now = client.request("ack", channel=channel, delivered=0)
+                now = (now["delivered"], now["read"])
+                floor = max(one.cursors.get(channel, (0, 0)), standing.get((one.user, channel), (0, 0)))
+                assert now >= floor and now[1] >= floor[1], f"{one.user} {channel}: {now} after {floor}"
+                standing[one.user, channel] = now
+            client.bye()
+    assert publishes > 0 and acknowledgements > 0

@@ -193,19 +193,6 @@ def test_status_is_accepted(server, join, enc, status):
     assert not [frame for frame in one.settle() if frame["op"] == "error"]
 
 
-@pytest.mark.parametrize("op, fields", [("join", {}), ("leave", {}), ("ack", {"read": 1}), ("history", {"limit": 10})])
-def test_durable_ops_are_unavailable_until_the_store_is_there(server, join, enc, op, fields):
-    one = join(server, enc=enc)
-    error = one.refused(op, channel=fresh("room:"), **fields)
-    assert (error["code"], error["retry"]) == ("unavailable", "later")
-
-
-def test_ack_without_an_id_is_answered_by_an_error_frame(server, join, enc):
-    one = join(server, enc=enc)
-    one.send("ack", channel="chat:lobby", read=1)
-    assert one.take("error")["code"] == "unavailable"
-
-
 @pytest.mark.parametrize("number", [0, 1, 2**31, 2**53 - 1])
 def test_the_id_comes_back_as_it_was(server, join, enc, number):
     one = join(server, enc=enc)

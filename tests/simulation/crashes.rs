@@ -17,8 +17,8 @@ struct History {
 /// What happened to the connections of one slot.
 #[derive(Default)]
 struct Slot {
-    /// Crashes of turns for deliveries.
-    deliveries: u32,
+    /// When turns for deliveries crashed.
+    deliveries: Vec<Duration>,
     /// When a budget was last spent.
     condemned: Option<Duration>,
 }
@@ -41,7 +41,9 @@ impl Crashes {
         self.count += 1;
         let history = self.of.entry(crashed.connection).or_default();
         let slot = self.slots.entry((crashed.connection.shard(), crashed.connection.index())).or_default();
-        slot.deliveries += u32::from(crashed.kind == "message");
+        if crashed.kind == "message" {
+            slot.deliveries.push(crashed.at);
+        }
         history.in_a_row = if crashed.kind == "restarted" { history.in_a_row + 1 } else { 0 };
         history.escaped |= crashed.kind == "escape";
         let at = crashed.at.as_millis() as u64;
@@ -67,8 +69,9 @@ impl Crashes {
         slots.iter().any(|slot| self.slots.get(slot).and_then(|slot| slot.condemned).is_some_and(|at| at >= since))
     }
 
-    /// Connections in these slots crashed while they handled what was delivered to them, so often.
-    pub(crate) fn deliveries(&self, slots: &[(u16, u32)]) -> u32 {
-        slots.iter().filter_map(|slot| self.slots.get(slot)).map(|slot| slot.deliveries).sum()
+    /// Connections in these slots crashed while they handled what was delivered to them, so often since then.
+    pub(crate) fn deliveries(&self, slots: &[(u16, u32)], since: Duration) -> usize {
+        let all = slots.iter().filter_map(|slot| self.slots.get(slot)).flat_map(|slot| &slot.deliveries);
+        all.filter(|at| **at >= since).count()
     }
 }

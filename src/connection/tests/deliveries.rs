@@ -61,7 +61,8 @@ fn what_waited_for_a_channel_that_was_left_is_not_passed_on() {
 fn a_subscribe_is_answered_with_the_head_and_then_released() {
     let mut bench = Bench::ready(&[]);
     assert_eq!(bench.frame(r#"{"op":"subscribe","id":1,"channel":"a","presence":true}"#).hold, Some(true));
-    let catch_up = CatchUp { epoch: Epoch::new(9), head: 5, recovered: false, gap: None, missed: Vec::new() };
+    let catch_up =
+        CatchUp { epoch: Epoch::new(9), head: 5, recovered: false, gap: None, missed: Vec::new(), behind: None };
     let subscriber =
         Subscriber { user: "ann".into(), status: Status::Online, watches: true, inherits: false, replaces: false };
     let answer = Answer::Subscribed { catch_up, roster: Some(roster()), subscriber };

@@ -6,6 +6,7 @@ mod deliveries;
 mod frames;
 mod identify;
 mod life;
+mod memberships;
 mod replays;
 mod requests;
 mod restarts;
@@ -27,7 +28,7 @@ use crate::{
     protocol::{
         close::Close,
         encoding::{Encoding, Payload, json_from_msgpack},
-        frame::Frame,
+        frame::{Frame, MembershipState},
         request::Status,
     },
     shard::{Behaviour, Mail, Turn},
@@ -46,6 +47,8 @@ struct Bench {
     id: ConnectionId,
     generation: u32,
     turns: u8,
+    /// What the desk says at once; `None`: nothing.
+    memberships: Option<Vec<MembershipState>>,
 }
 
 /// What came of a turn.
@@ -78,6 +81,7 @@ impl Bench {
             id: ConnectionId::new(0, 7, 3),
             generation: 1,
             turns: 0,
+            memberships: Some(Vec::new()),
         }
     }
 
@@ -116,7 +120,21 @@ impl Bench {
         last
     }
 
+    /// One turn; and the next one if this one asks for memberships.
     fn run(&mut self, mail: Mail<'_, ConnectionActor>) -> Effects {
+        let mut effects = self.run_alone(mail);
+        let enrolls = effects.asks.iter().position(|ask| ask.starts_with("enroll "));
+        if let (Some(at), Some(memberships)) = (enrolls, self.memberships.clone()) {
+            effects.asks.remove(at);
+            let then = self.answer("", Purpose::Welcome, Answer::Memberships(memberships));
+            effects.frames.extend(then.frames);
+            effects.asks.extend(then.asks);
+            effects.hold = then.hold.or(effects.hold);
+        }
+        effects
+    }
+
+    fn run_alone(&mut self, mail: Mail<'_, ConnectionActor>) -> Effects {
         self.turns = self.turns.wrapping_add(1);
         let mut turn = Turn::<ConnectionActor>::new(Arc::clone(&self.settings), [self.turns; 32]);
         turn.begin(self.now, self.id, self.generation);
@@ -149,7 +167,8 @@ impl Bench {
 
     /// The home says yes, at offset 5.
     fn subscribed(&mut self, channel: &str, purpose: Purpose) -> Effects {
-        self.answer(channel, purpose, subscribed())
+        let inherits = self.record.subscription(channel).is_some();
+        self.answer(channel, purpose, subscribed(inherits))
     }
 
     fn event(&self, channel: &str, offset: u64) -> Notice {
@@ -191,10 +210,11 @@ impl Bench {
 }
 
 /// A home's yes, at offset 5.
-fn subscribed() -> Answer {
-    let catch_up = CatchUp { epoch: Epoch::new(9), head: 5, recovered: true, gap: None, missed: Vec::new() };
+fn subscribed(inherits: bool) -> Answer {
+    let catch_up =
+        CatchUp { epoch: Epoch::new(9), head: 5, recovered: true, gap: None, missed: Vec::new(), behind: None };
     let (user, status) = ("ann".into(), Status::Online);
-    let subscriber = Subscriber { user, status, watches: false, inherits: false, replaces: false };
+    let subscriber = Subscriber { user, status, watches: false, inherits, replaces: false };
     Answer::Subscribed { catch_up, roster: None, subscriber }
 }
 
@@ -239,6 +259,7 @@ fn brief(ask: &Ask) -> String {
             let tag = match tag.purpose {
                 Purpose::Request(id) | Purpose::Subscription(id) => id.map_or(" #-".to_owned(), |id| format!(" #{id}")),
                 Purpose::Welcome => String::new(),
+                Purpose::Entry => " entering".to_owned(),
             };
             match request {
                 HomeRequest::Subscribe { subscriber, since: from } => {
@@ -258,11 +279,21 @@ fn brief(ask: &Ask) -> String {
                 }
                 HomeRequest::Roster => format!("roster {channel}{tag}"),
                 HomeRequest::Describe => format!("describe {channel}{tag}"),
+                HomeRequest::Join { user } => format!("join {channel} {user}{tag}"),
+                HomeRequest::Leave { user } => format!("leave {channel} {user}{tag}"),
+                HomeRequest::Acknowledge { user, to } => {
+                    format!("ack {channel} {user} {}/{}{tag}", to.delivered, to.read)
+                }
+                HomeRequest::History { after, before, limit } => {
+                    format!("history {channel} {after:?} {before:?} {limit}{tag}")
+                }
                 other => format!("{other:?}"),
             }
         }
         Ask::Unsubscribe { channel, user } => format!("unsubscribe {} {user}", channel.name),
-        Ask::Pause { channels, undelivered, told } => {
+        Ask::Enroll { user, .. } => format!("enroll {user}"),
+        Ask::Surplus { channel, user } => format!("surplus {} {user}", channel.name),
+        Ask::Pause { channels, undelivered, told, .. } => {
             format!("pause {} {undelivered}{}", names(channels), if *told { "" } else { " untold" })
         }
         Ask::Resumed => "resumed".to_owned(),

@@ -65,7 +65,14 @@ fn notices(bench: &Bench) -> Vec<Notice> {
     let signal = Frame::Signal { channel: "chat:a", from: "bob", kind: WRITTEN, data: Some(&data) };
     let subscriber =
         Subscriber { user: "ann".into(), status: Status::Busy, watches: true, inherits: false, replaces: false };
-    let catch_up = CatchUp { epoch: Epoch::new(9), head: 4, recovered: false, gap: None, missed: vec![event(bench)] };
+    let catch_up = CatchUp {
+        epoch: Epoch::new(9),
+        head: 4,
+        recovered: false,
+        gap: None,
+        missed: vec![event(bench)],
+        behind: None,
+    };
     let roster = Roster { count: 1, users: Vec::new() };
     let tag = Tag { socket: bench.record.socket, purpose: Purpose::Request(Some(4)) };
     let answers = [

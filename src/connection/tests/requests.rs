@@ -70,10 +70,10 @@ fn what_cannot_be_served_says_why_and_asks_nothing() {
         (r#""op":"publish","channel":"a","data":1,"key":"""#.to_owned(), "bad_request"),
         (format!(r#""op":"signal","channel":"a","kind":"{long}""#), "bad_request"),
         (r#""op":"signal","channel":"a","kind":"""#.to_owned(), "bad_request"),
-        (r#""op":"join","channel":"a""#.to_owned(), "unavailable"),
-        (r#""op":"leave","channel":"a""#.to_owned(), "unavailable"),
-        (r#""op":"ack","channel":"a","read":1"#.to_owned(), "unavailable"),
-        (r#""op":"history","channel":"a","limit":5"#.to_owned(), "unavailable"),
+        (r#""op":"join","channel":"dm:bob+carl""#.to_owned(), "forbidden"),
+        (r#""op":"ack","channel":"dm:bob+carl","read":1"#.to_owned(), "forbidden"),
+        (r#""op":"ack","channel":"a""#.to_owned(), "bad_request"),
+        (r#""op":"history","channel":"dm:bob+carl""#.to_owned(), "forbidden"),
         (r#""op":"chaos","fault":"panic""#.to_owned(), "forbidden"),
     ];
     for (request, code) in table {

@@ -136,7 +136,7 @@ fn a_gap_that_crashed_twice_is_told_all_the_same() {
 fn a_subscription_whose_answer_crashed_twice_is_given_up_again() {
     let mut bench = Bench::ready(&[]);
     let tag = bench.record.tag(Purpose::Subscription(Some(4)));
-    let answer = Notice::answer(bench.directory.intern("a"), tag, subscribed());
+    let answer = Notice::answer(bench.directory.intern("a"), tag, subscribed(false));
     let effects = after(&mut bench, Mail::Message(&answer));
     effects.says([failure(Some(4), "crashed"), restarted(2, Some(4), 0)]).asks(&["unsubscribe a ann"]);
     assert!(bench.record.subscription("a").is_none());

@@ -168,7 +168,7 @@ fn answers_to_an_earlier_socket_are_no_answers_on_this_one() {
     let ticket = bench.ticket();
     bench.run(Mail::Claimed(&ticket)).asks(&["resume a ann Online where it was"]);
     for tag in earlier {
-        let effects = bench.answer_tagged("a", tag, subscribed());
+        let effects = bench.answer_tagged("a", tag, subscribed(true));
         effects.is_nothing();
         assert_eq!(effects.hold, None, "ready still waits");
     }

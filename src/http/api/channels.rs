@@ -60,7 +60,7 @@ pub(crate) async fn history(gateway: Data<Gateway>, name: Path<String>, query: Q
     let limit = query.limit(DEFAULT_LIMIT, MOST)?;
     match gateway.ask_home(channel, HomeRequest::History { after, before, limit }).await? {
         Answer::History { events, more } => {
-            let events = events.iter().map(|event| as_listed(event)).collect::<Result<_, _>>()?;
+            let events = events.iter().map(|event| listed(event)).collect::<Result<_, _>>()?;
             Ok(Json(History { events, more }))
         }
         _ => Err(ApiError::unexpected_answer()),
@@ -75,7 +75,7 @@ pub(crate) async fn presence(gateway: Data<Gateway>, name: Path<String>) -> Answ
     }
 }
 
-fn find(gateway: &Gateway, name: &str) -> Result<Arc<Channel>, ApiError> {
+pub(super) fn find(gateway: &Gateway, name: &str) -> Result<Arc<Channel>, ApiError> {
     let name = ChannelName::new(name).map_err(|error| ApiError::bad_request(error.to_string()))?;
     gateway.directory.get(name.as_str()).ok_or_else(|| ApiError::not_found(format!("there is no channel {name}")))
 }
@@ -87,13 +87,9 @@ fn described(answer: Answer) -> Result<Description, ApiError> {
     }
 }
 
-/// The event's own bytes, without the `op` that only a frame needs.
-fn as_listed(event: &Event) -> Result<Box<RawValue>, ApiError> {
-    let frame = String::from_utf8_lossy(event.frame.json());
-    let fields = frame.strip_prefix("{\"op\":\"event\",");
-    let object = fields.map_or_else(|| frame.to_string(), |fields| format!("{{{fields}"));
-    RawValue::from_string(object).map_err(|error| {
-        tracing::error!(%error, offset = event.offset, "a kept event is not json");
+fn listed(event: &Event) -> Result<Box<RawValue>, ApiError> {
+    event.as_listed().ok_or_else(|| {
+        tracing::error!(channel = %event.channel.name, offset = event.offset, "a kept event is not json");
         Fault::new(ErrorCode::Internal, "a kept event cannot be shown").into()
     })
 }

@@ -10,9 +10,11 @@ mod chaos_request;
 pub(super) mod connections;
 pub(super) mod disconnect;
 pub(super) mod health;
+pub(super) mod members;
 pub(super) mod metrics;
 pub(super) mod node;
 pub(super) mod publish;
+pub(super) mod users;
 
 use actix_web::web::Json;
 

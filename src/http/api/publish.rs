@@ -15,7 +15,7 @@ use crate::{
     protocol::{
         data,
         error::{ErrorCode, Fault},
-        name::{ChannelName, MAX_NAME_BYTES, check_user},
+        name::{self, ChannelName, MAX_NAME_BYTES, check_user},
         text::Text,
     },
 };
@@ -98,8 +98,19 @@ fn send(gateway: &Gateway, publish: Publish<'_>) -> Result<Asked, ApiError> {
         return Err(Fault::new(ErrorCode::TooLarge, message).into());
     }
     let publication = Publication { from: from.into(), data: publish.data.to_owned(), key: key.map(Into::into) };
+    check_direct(publish.channel.as_str())?;
     let channel = gateway.directory.intern(publish.channel.as_str());
     Ok(gateway.write_home(channel, HomeRequest::Publish(publication))?)
+}
+
+/// A channel for two is one for the API too: it makes its two users members. Who sends is the API's to say.
+pub(super) fn check_direct(channel: &str) -> Result<(), ApiError> {
+    match name::direct(channel) {
+        Some(None) => {
+            Err(ApiError::bad_request("a dm: channel is named after its two users in sorted order, as in dm:alice+bob"))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn placed(asked: Asked) -> Result<Placed, ApiError> {

@@ -19,12 +19,14 @@
  * @typedef {{epoch: string, offset: number}} Cursor everything up to and including `offset` is known
  * @typedef {{channel: string, offset: number, from: string, at: number, data: any, key?: string}} ChannelEvent
  * @typedef {{user: string, status: Status, last_seen?: number}} Person
+ * @typedef {{channel: string, epoch: string, offset: number, delivered: number, read: number, unread: number}} Membership
  * @typedef {{now(): number, random(): number, setTimeout(run: () => void, ms: number): any,
  *   clearTimeout(timer: any): void}} Clock
  * @typedef {object} Options
  * @property {string} [token] who we are; with open auth this is the user name
  * @property {() => string | Promise<string>} [getToken] asked for a token when none was given or the last one was refused
  * @property {Status} [status] shown to others, `online` unless set
+ * @property {boolean} [acknowledge] false: what was delivered is not acknowledged by itself where we are a member
  * @property {boolean} [retry] false: no request is repeated after an error that would allow it
  * @property {number} [timeoutMs] how long a request may stay unsettled, 30 000 unless set
  * @property {typeof WebSocket} [WebSocket] where the platform has none
@@ -46,6 +48,8 @@ const OPENING_MS = 10_000;
 const ACK_MS = 10_000;
 const REQUEST_MS = 30_000;
 const MAX_TRIES = 5;
+/** Deliveries are acknowledged together: one `ack` a channel and so often at most. */
+const ACKNOWLEDGE_MS = 300;
 /** A request that crashed its actor twice would crash it a third time. */
 const MAX_CRASHES = 2;
 /** Bounded on purpose: whoever publishes into a dead network is told, instead of filling the memory. */
@@ -129,10 +133,14 @@ export class Subscription {
     return { channel: this.channel, ...(start ? { from: start } : { last }), presence };
   }
 
-  /** Takes over what the server says about this channel. An offset means nothing in another epoch, so it starts anew. */
-  established({ epoch, offset, recovered }) {
+  /**
+   * Takes over what the server says about this channel. An offset means nothing in another epoch, so it starts anew.
+   * @param {Membership} [membership] without a cursor of ours the server goes on from the one it keeps
+   */
+  established({ epoch, offset, recovered }, membership) {
     const { from = undefined, last = 0 } = this.options;
-    const start = this.cursor ?? from;
+    const kept = membership && { epoch: membership.epoch, offset: Math.max(membership.delivered, this.floor) };
+    const start = this.cursor ?? from ?? kept;
     this.recovered = recovered !== false;
     if (start?.epoch === epoch) {
       this.floor = Math.max(this.floor, start.offset);
@@ -188,6 +196,7 @@ class Request {
  * | `subscribed` | `{channel, epoch, offset, recovered}`, on every socket anew |
  * | `roster` | `{channel, count, users}`: who is there, in place of all known before |
  * | `presence` | `{channel, joined, left, changed, count}`: changes since the roster |
+ * | `membership` | a {@link Membership} that is new or has changed, `{channel, left: true}` for one that has ended |
  * | `event`, `signal`, `receipt`, `gap`, `restarted`, `reconnect` | the frame |
  * | `error` | a {@link DormouseError} that belongs to no promise |
  */
@@ -200,6 +209,8 @@ export class Dormouse {
   /** Events dropped because they had been delivered. */ doubles = 0;
   /** @type {number | null} last round trip, in milliseconds */ rtt = null;
   /** @type {string | null} */ node = null;
+  /** Where we are a member, how far we got and what is unread; by channel. @type {Map<string, Membership>} */
+  memberships = new Map();
 
   #url;
   #WebSocket;
@@ -227,6 +238,8 @@ export class Dormouse {
   /** @type {Map<string, string>} the last gap told per channel */ #gaps = new Map();
   #timers = { open: null, opening: null, beat: null, ack: null, leave: null };
   /** @type {Map<string, Set<Function>>} */ #listeners = new Map();
+  #acknowledge;
+  /** Channels with deliveries to acknowledge, and the timer that will. @type {Map<string, any>} */ #acks = new Map();
   #keyPrefix;
   #keys = 0;
   #online = () => this.reconnectNow();
@@ -243,6 +256,7 @@ export class Dormouse {
     this.#askToken = options.token === undefined && options.getToken !== undefined;
     this.#status = options.status;
     this.#retry = options.retry ?? true;
+    this.#acknowledge = options.acknowledge ?? true;
     this.#timeoutMs = options.timeoutMs ?? REQUEST_MS;
     const part = () => Math.floor(this.#clock.random() * 2 ** 40).toString(36);
     this.#keyPrefix = part() + part();
@@ -318,19 +332,35 @@ export class Dormouse {
     return this.#request("history", { channel, ...range }, options);
   }
 
-  /** Durable membership of the user. @param {string} channel */
+  /**
+   * Durable membership of the user: all his sessions get the channel's events from now on, as `event`s, also those that
+   * pass while he is away. @param {string} channel @returns {Promise<{channel: string, epoch: string, offset: number}>}
+   */
   join(channel, options) {
-    return this.#request("join", { channel }, options);
+    const request = this.#enqueue("join", { channel }, options, { repeat: true, maxTries: MAX_TRIES });
+    // In the same turn as the reply: the events that follow it are judged by this cursor.
+    request.resolve = before(request.resolve, (answer) => this.#joined(answer));
+    return request.promise;
   }
 
-  /** @param {string} channel */
+  /** Ends it, for all sessions. @param {string} channel @returns {Promise<object>} */
   leave(channel, options) {
-    return this.#request("leave", { channel }, options);
+    return this.#request("leave", { channel }, options).then((answer) => {
+      this.#subscriptions.delete(channel);
+      if (this.memberships.delete(channel)) this.#emit("membership", { channel, left: true });
+      return answer;
+    });
   }
 
-  /** Moves the user's cursors forward. @param {string} channel @param {{delivered?: number, read?: number}} cursors */
+  /**
+   * Moves the user's cursors forward, never back; reading implies delivery. @param {string} channel
+   * @param {{delivered?: number, read?: number}} cursors @returns {Promise<{delivered: number, read: number}>}
+   */
   ack(channel, cursors, options) {
-    return this.#request("ack", { channel, ...cursors }, options);
+    return this.#request("ack", { channel, ...cursors }, options).then((answer) => {
+      this.#moved(channel, answer);
+      return answer;
+    });
   }
 
   /**
@@ -424,6 +454,8 @@ export class Dormouse {
     this.#liveSince = null;
     this.#sent.clear();
     for (const ping of this.#pings.splice(0)) ping.reject?.(this.#lostError());
+    for (const timer of this.#acks.values()) this.#clock.clearTimeout(timer);
+    this.#acks.clear();
   }
 
   #end(error) {
@@ -469,9 +501,11 @@ export class Dormouse {
       case "error":
         if (this.#sent.has(frame.id)) return this.#reply({ id: frame.id, error: frame });
         return this.#emit("error", new DormouseError(frame));
+      case "receipt":
+        if (frame.user === this.user) this.#moved(frame.channel, frame);
+        return this.#emit("receipt", frame);
       case "signal":
       case "presence":
-      case "receipt":
         return this.#emit(frame.op, frame);
       // Ops of later servers are none of our business.
     }
@@ -494,6 +528,7 @@ export class Dormouse {
     this.#liveSince = this.#clock.now();
     this.user = frame.user;
     this.generation = frame.generation;
+    this.memberships = new Map((frame.memberships ?? []).map((membership) => [membership.channel, { ...membership }]));
     // The first beat at a random moment, so that clients who came back together do not beat together.
     this.#start("beat", this.#clock.random() * this.#heartbeatMs, () => this.#beat({ at: this.#clock.now() }));
     const queued = [...this.#requests].filter((request) => request.timer === null);
@@ -510,13 +545,9 @@ export class Dormouse {
     for (const told of subscriptions) {
       listed.add(told.channel);
       let subscription = this.#subscriptions.get(told.channel);
-      if (!subscription) {
-        subscription = new Subscription(told.channel, {}, () => {}, (ended) => this.#unsubscribe(ended));
-        subscription.implicit = true;
-        this.#subscriptions.set(told.channel, subscription);
-      }
+      if (!subscription) subscription = this.#implicit(told.channel);
       if (subscription.opening) continue;
-      subscription.established(told);
+      subscription.established(told, this.memberships.get(told.channel));
       this.#emit("subscribed", told);
     }
     for (const subscription of this.#subscriptions.values()) {
@@ -532,13 +563,64 @@ export class Dormouse {
   }
 
   #event(frame) {
-    const subscription = this.#subscriptions.get(frame.channel);
-    if (subscription && !subscription.admit(frame)) {
+    // A membership that began elsewhere subscribes without a word.
+    const subscription = this.#subscriptions.get(frame.channel) ?? this.#implicit(frame.channel);
+    if (!subscription.admit(frame)) {
       this.doubles += 1;
       return;
     }
-    if (subscription) this.#call(subscription.onEvent, frame);
+    this.#counted(frame);
+    this.#call(subscription.onEvent, frame);
     this.#emit("event", frame);
+  }
+
+  /** A channel nobody here has asked for. */
+  #implicit(channel) {
+    const subscription = new Subscription(channel, {}, () => {}, (ended) => this.#unsubscribe(ended));
+    subscription.implicit = true;
+    this.#subscriptions.set(channel, subscription);
+    return subscription;
+  }
+
+  // ── memberships ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #joined({ channel, epoch, offset }) {
+    if (!this.#subscriptions.has(channel)) this.#implicit(channel).established({ epoch, offset });
+    if (this.memberships.has(channel)) return;
+    const membership = { channel, epoch, offset, delivered: offset, read: offset, unread: 0 };
+    this.memberships.set(channel, membership);
+    this.#emit("membership", membership);
+  }
+
+  /** A new event in a channel where we may be a member: counts what is unread, and acknowledges it in a moment. */
+  #counted({ channel, offset, from }) {
+    const membership = this.memberships.get(channel);
+    // What `ready` had counted already comes again as an event.
+    if (membership && offset > membership.offset) {
+      membership.offset = offset;
+      if (from !== this.user) membership.unread += 1;
+      this.#emit("membership", membership);
+    }
+    if (!membership || !this.#acknowledge || offset <= membership.delivered || this.#acks.has(channel)) return;
+    this.#acks.set(channel, this.#clock.setTimeout(() => this.#acknowledgeNow(channel), ACKNOWLEDGE_MS));
+  }
+
+  /** Nobody waits for it: the next one says it again. */
+  #acknowledgeNow(channel) {
+    this.#acks.delete(channel);
+    const delivered = this.#subscriptions.get(channel)?.floor ?? 0;
+    if (this.state === "live" && delivered > 0) this.#send({ op: "ack", channel, delivered });
+  }
+
+  /** Our cursors are here now. How many events others sent between `read` and the head only the server knows. */
+  #moved(channel, { delivered, read }) {
+    const membership = this.memberships.get(channel);
+    if (!membership || (membership.delivered === delivered && membership.read === read)) return;
+    if (read > membership.read) {
+      membership.unread = Math.max(0, Math.min(membership.unread, membership.offset - read));
+    }
+    Object.assign(membership, { delivered, read });
+    this.#emit("membership", membership);
   }
 
   /** The cursor does not move: a log that still has these events may bring them with the next socket. */

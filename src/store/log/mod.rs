@@ -8,9 +8,11 @@
 //!   says how much of the one before counts; nobody trusts a sync that follows a failed one.
 //! - Files are cleaned oldest first: what is still needed is written again at the end, then the file goes. Being the oldest,
 //!   nothing before it can come back to life.
-//! - `frame.rs` has the bytes, `folder.rs` the files, `replay.rs` the start, `clean.rs` the cleaning, `repair.rs` the way out.
+//! - `frame.rs` has the bytes, `folder.rs` the files, `replay.rs` the start, `clean.rs` the cleaning, `repair.rs` the way out,
+//!   `copy.rs` copies.
 
 mod clean;
+mod copy;
 mod folder;
 mod frame;
 mod reader;
@@ -33,6 +35,7 @@ use super::{
     state::State,
 };
 
+pub use copy::{CopyError, Counts, export, import};
 pub use repair::{Repair, repair, verify};
 
 /// A file that has grown to this is followed by a new one. Small enough to be cleaned bit by bit and read at once.

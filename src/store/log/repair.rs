@@ -31,6 +31,8 @@ pub struct Repair {
     pub channels: usize,
     /// Events that are kept.
     pub events: u64,
+    /// Users in channels of whom a membership or a cursor is kept.
+    pub members: u64,
     /// Bytes that could not be read.
     pub dropped: u64,
     /// Where the old files are; `None` when nothing had to be changed.
@@ -44,9 +46,13 @@ pub struct Repair {
 pub fn verify(path: &Path, unix_ms: u64) -> Result<Repair, OpenError> {
     let log = replay::check(path, unix_ms)?;
     let state = log.shared.state();
-    let (channels, events) =
-        state.all_channels().fold((0, 0), |(channels, events), (_, channel)| (channels + 1, events + channel.count()));
-    Ok(Repair { channels, events, dropped: 0, aside: None })
+    let mut found = Repair { channels: 0, events: 0, members: 0, dropped: 0, aside: None };
+    for (_, channel) in state.all_channels() {
+        found.channels += 1;
+        found.events += channel.count();
+        found.members += channel.members_count();
+    }
+    Ok(found)
 }
 
 /// Makes a store that opens again of one that does not. A store without damage is left alone.
@@ -72,7 +78,7 @@ pub fn repair(path: &Path, unix_ms: u64) -> Result<Repair, OpenError> {
         dropped += salvage(&bytes, *number, |record, place| state.apply(record, place, unix_ms));
     }
     let mut fresh = replay::check(&fresh_path, unix_ms)?;
-    let mut found = Repair { channels: 0, events: 0, dropped, aside: None };
+    let mut found = Repair { channels: 0, events: 0, members: 0, dropped, aside: None };
     let mut channels: Vec<(&str, Record<'_>)> = Vec::new();
     for (name, channel) in state.all_channels() {
         let epoch = new_epoch().map_err(|error| refused(&fresh_path, &error))?;
@@ -101,6 +107,7 @@ pub fn repair(path: &Path, unix_ms: u64) -> Result<Repair, OpenError> {
             {
                 found.events += 1;
             }
+            found.members += u64::from(matches!(record, Record::Member { .. }));
         }
         for part in needed.chunks(1024) {
             let records: Vec<Record<'_>> = part.iter().filter_map(|bytes| Record::decode(bytes)).collect();
@@ -112,7 +119,7 @@ pub fn repair(path: &Path, unix_ms: u64) -> Result<Repair, OpenError> {
     Ok(Repair { aside: Some(aside), ..found })
 }
 
-fn write(fresh: &mut Log, records: &[Record<'_>], unix_ms: u64) -> Result<(), OpenError> {
+pub(super) fn write(fresh: &mut Log, records: &[Record<'_>], unix_ms: u64) -> Result<(), OpenError> {
     if records.is_empty() {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 //! against the log. A new engine joins by a line in [`Kind`].
 
 mod contract;
+mod copies;
 mod damage;
 mod disk;
 mod model;
