@@ -6,14 +6,12 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
+    sync::Arc,
     thread::JoinHandle,
 };
 
 use serde_json::value::RawValue;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
     channel::{
@@ -72,7 +70,7 @@ struct Load {
 #[derive(Clone)]
 pub struct Reader {
     store: Store,
-    loads: SyncSender<Load>,
+    loads: mpsc::Sender<Load>,
 }
 
 impl Reader {
@@ -81,9 +79,10 @@ impl Reader {
     /// # Errors
     /// The system gives none.
     pub fn start(store: Store) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (loads, queue) = sync_channel(MOST_LOADS);
+        // Grows with what waits; a channel of the standard library is allocated whole, here three megabytes.
+        let (loads, queue) = mpsc::channel(MOST_LOADS);
         let reads = store.clone();
-        let thread = std::thread::Builder::new().name("store-reader".into()).spawn(move || serve(&reads, &queue))?;
+        let thread = std::thread::Builder::new().name("store-reader".into()).spawn(move || serve(&reads, queue))?;
         Ok((Self { store, loads }, thread))
     }
 
@@ -125,7 +124,7 @@ impl Storage {
         let load = Load { channel: Arc::clone(channel), after, deliver: Arc::clone(&self.deliver) };
         self.reader.loads.try_send(load).map_err(|error| match error {
             TrySendError::Full(_) => Fault::new(ErrorCode::Overloaded, "too many channels are being read"),
-            TrySendError::Disconnected(_) => Fault::new(ErrorCode::Unavailable, "the store is closed"),
+            TrySendError::Closed(_) => Fault::new(ErrorCode::Unavailable, "the store is closed"),
         })
     }
 
@@ -174,8 +173,8 @@ pub(super) fn fault(error: &StoreError) -> Fault {
 }
 
 /// The thread's work, until nobody holds its queue.
-fn serve(store: &Store, queue: &Receiver<Load>) {
-    while let Ok(Load { channel, after, deliver }) = queue.recv() {
+fn serve(store: &Store, mut queue: mpsc::Receiver<Load>) {
+    while let Some(Load { channel, after, deliver }) = queue.blocking_recv() {
         let read = catch_unwind(AssertUnwindSafe(|| read(&*store.archive(), &channel, after)));
         let loaded = read.unwrap_or(Err(StoreError::Crashed));
         if let Err(error) = &loaded {
