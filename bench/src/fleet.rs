@@ -3,9 +3,9 @@
 //!
 //! Called by `million`.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,6 +17,9 @@ use crate::{
     server::Server,
     team::Team,
 };
+
+/// Servers that are published to at the same time.
+const LANES: usize = 4;
 
 /// See the file's head.
 #[derive(Debug)]
@@ -74,19 +77,16 @@ impl Fleet {
         Ok(Effort { servers: of(&self.server_pids)?, clients: of(&self.client_pids)?, own: Cpu::own()? })
     }
 
-    /// Publishes each server's message by its HTTP API.
+    /// Publishes each server's message by its HTTP API, at a few servers at a time: each answers when it has served others.
     pub(crate) fn publish(&self) -> Result<()> {
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(30)))
-            .max_idle_connections(0)
-            .build()
-            .into();
-        for (number, server) in self.servers.iter().enumerate() {
-            let url = format!("http://{}/v1/publish", server.address);
-            let message = json!({"channel": million_crowd::channel(), "from": "bench", "data": {"n": number}});
-            agent.post(&url).send_json(message).with_context(|| format!("POST {url}"))?;
-        }
-        Ok(())
+        thread::scope(|scope| {
+            let start = |lane| {
+                let mut servers = self.servers.iter().enumerate().skip(lane).step_by(LANES);
+                scope.spawn(move || servers.try_for_each(|(number, server)| publish(number, server)))
+            };
+            let lanes: Vec<_> = (0..LANES).map(start).collect();
+            lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| anyhow!("a publisher has panicked"))?)
+        })
     }
 
     /// What all servers say of themselves, added up.
@@ -104,13 +104,24 @@ impl Fleet {
     }
 }
 
+fn publish(number: usize, server: &Server) -> Result<()> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(60)))
+        .max_idle_connections(0)
+        .build()
+        .into();
+    let url = format!("http://{}/v1/publish", server.address);
+    let message = json!({"channel": million_crowd::channel(), "from": "bench", "data": {"n": number}});
+    agent.post(&url).send_json(message).with_context(|| format!("POST {url}"))?;
+    Ok(())
+}
+
 impl Drop for Fleet {
     fn drop(&mut self) {
-        // Pair by pair, clients first: they reset, so that their server's sockets are gone at once and wait for nobody.
-        while let Some(mut server) = self.servers.pop() {
-            self.team.dismiss_last();
-            server.kill();
-        }
+        // All at once, clients first: they reset, so that a server's sockets wait for nobody. One after the other, those who
+        // are left would go on with their heartbeats, and hear of each end.
+        self.team.strike();
+        self.servers.iter_mut().for_each(Server::strike);
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! From roof to ground: `compare` → `contest` → `table`, `plot` → `results` → `figures`, `contestant`; the measurements
 //! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
-//! `chaos` with its own four, `million` with its own four and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
+//! `chaos` with its own four, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
 //! `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and `raw_accept` → `peer`, `dialect` → `server`, `client`,
 //! `message`, `node`, `scrape` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
 
@@ -42,6 +42,7 @@ mod million_crowd;
 mod million_judge;
 mod million_plot;
 mod million_results;
+mod million_run;
 mod node;
 mod parts;
 mod peer;

@@ -10,7 +10,7 @@ use crate::{
     census::Census,
     client::Happening,
     clock,
-    crowd::{Arrival, gather},
+    crowd::{Arrival, gather_beside},
     dice::Dice,
     message::{self, HEARTBEAT, Op, number, op},
     swarm::{Beat, Key, Swarm},
@@ -20,12 +20,15 @@ use crate::{
 /// Connections between two looks at the orders while dialling.
 const BATCH: usize = 512;
 
-/// Heartbeats that become due within this are said together: they come from a hundred processes here, and waking both sides
-/// for each would measure that and not a heartbeat.
-const GRAIN: Duration = Duration::from_millis(100);
+/// Heartbeats that become due within this are said together: they come from dozens of processes here, and waking both sides
+/// for each would measure that and not a heartbeat. A server with all connections would find as many at each look.
+const GRAIN: Duration = Duration::from_secs(1);
+
+/// Between two looks at the orders.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long all may take to hear their message, and the last heartbeats to be answered.
-pub(crate) const HEARING: Duration = Duration::from_secs(120);
+pub(crate) const HEARING: Duration = Duration::from_secs(300);
 const ANSWERING: Duration = Duration::from_secs(10);
 
 /// Whoever hears a message twice, hears the second one within this.
@@ -105,10 +108,7 @@ pub(crate) fn serve() -> Result<bool> {
     let mut swarm = Swarm::new(task.address, 0, Dice::new(task.seed))?;
     let mut ear = Ear { number: task.process, ..Ear::default() };
     match orders.wait()? {
-        Order::Dial => {
-            let heartbeat = dial(&task, &orders, &mut swarm, &mut ear)?;
-            swarm.repeat_in_bursts(Beat::Text(HEARTBEAT), heartbeat, GRAIN);
-        }
+        Order::Dial => dial(&task, &orders, &mut swarm, &mut ear)?,
         Order::Enough => {}
         other => bail!("told to {other:?} before connecting"),
     }
@@ -121,7 +121,7 @@ pub(crate) fn serve() -> Result<bool> {
             Some(Order::Finish) => break,
             Some(Order::Dial | Order::Enough) | None => {}
         }
-        swarm.turn(GRAIN, |key, happening| ear.hear(key, &happening))?;
+        swarm.turn(LOOK, |key, happening| ear.hear(key, &happening))?;
         if listening.is_some_and(|deadline| ear.has_heard_all() || clock::now() > deadline) {
             listening = None;
             team::answer(&ear.standing(&swarm))?;
@@ -130,7 +130,7 @@ pub(crate) fn serve() -> Result<bool> {
     ear.heartbeats = swarm.hush();
     let deadline = clock::now() + ANSWERING;
     while ear.census.acks < ear.heartbeats && clock::now() < deadline {
-        swarm.turn(GRAIN, |key, happening| ear.hear(key, &happening))?;
+        swarm.turn(LOOK, |key, happening| ear.hear(key, &happening))?;
     }
     swarm.linger(clock::now() + DOUBLES, |key, happening| ear.hear(key, &happening))?;
     team::answer(&ear.standing(&swarm))?;
@@ -139,25 +139,29 @@ pub(crate) fn serve() -> Result<bool> {
     Ok(true)
 }
 
-/// Connects until all are there or it is told that it is enough; the server's heartbeat interval.
-fn dial(task: &Task, orders: &Orders, swarm: &mut Swarm, ear: &mut Ear) -> Result<Duration> {
+/// Connects until all are there or it is told that it is enough. Heartbeats begin with the first batch: on a machine that is
+/// short of time the last may come much later.
+fn dial(task: &Task, orders: &Orders, swarm: &mut Swarm, ear: &mut Ear) -> Result<()> {
     let host = task.address.to_string();
-    let mut heartbeat = Duration::from_secs(45);
     while ear.heard.len() < task.connections {
         if let Some(Order::Enough) = orders.next()? {
             break;
         }
         let there = ear.heard.len();
         let count = BATCH.min(task.connections - there);
-        let crowd = gather(swarm, count, task.concurrency, Arrival::Ready, |index| {
+        let request = |index: usize| {
             let user = format!("u{}-{}", task.process, there + index);
             Some(message::gateway(&host, &user, Some(channel())))
-        })?;
-        heartbeat = crowd.heartbeat;
+        };
+        let hear = |key: Key, happening: &Happening<'_>| ear.hear(key, happening);
+        let crowd = gather_beside(swarm, count, task.concurrency, Arrival::Ready, request, hear)?;
+        if there == 0 {
+            swarm.repeat_in_bursts(Beat::Text(HEARTBEAT), crowd.heartbeat, GRAIN);
+        }
         ear.heard.resize(there + count, 0);
     }
     ear.heard.shrink_to_fit();
-    Ok(heartbeat)
+    Ok(())
 }
 
 /// What was heard on which connection.

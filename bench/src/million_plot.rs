@@ -61,6 +61,15 @@ impl Scale {
     }
 }
 
+/// Where an axis is named: multiples of `unit` by a power of two, six at most.
+fn marks(most: f64, unit: f64) -> impl Iterator<Item = f64> {
+    let mut step = unit;
+    while most / step > 6.0 {
+        step *= 2.0;
+    }
+    (0..=(most / step) as u32).map(move |mark| f64::from(mark) * step)
+}
+
 fn text(size: i32, horizontal: HPos) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&BLACK).pos(Pos::new(horizontal, VPos::Center))
 }
@@ -70,11 +79,11 @@ fn paint(area: &Area<'_>, course: &[Sample], connections: u64, scale: &Scale) ->
     let title = format!("{} WebSockets, both ends on one machine: memory by part", grouped(connections as f64));
     area.draw_text(&title, &text(17, HPos::Left), (14, 20))?;
     area.draw_text("growth since before the first process; seconds", &text(13, HPos::Left), (14, 42))?;
-    for step in 0..=4 {
-        let bytes = scale.bytes * f64::from(step) / 4.0;
+    for bytes in marks(scale.bytes, 1024.0 * 1024.0) {
         area.draw(&PathElement::new([(LEFT, scale.y(bytes)), (RIGHT, scale.y(bytes))], GRID))?;
         area.draw_text(&gibibytes(bytes), &text(12, HPos::Right), (LEFT - 6, scale.y(bytes)))?;
-        let seconds = scale.seconds * f64::from(step) / 4.0;
+    }
+    for seconds in marks(scale.seconds, 15.0) {
         area.draw_text(&format!("{seconds:.0}"), &text(12, HPos::Center), (scale.x(seconds), BOTTOM + 14))?;
     }
     stack(area, course, scale)?;
@@ -115,6 +124,12 @@ fn stack(area: &Area<'_>, course: &[Sample], scale: &Scale) -> Result<(), Failur
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_axis_has_few_round_marks() {
+        assert_eq!(marks(8.6, 1.0).collect::<Vec<_>>(), [0.0, 2.0, 4.0, 6.0, 8.0]);
+        assert_eq!(marks(0.5, 1.0).collect::<Vec<_>>(), [0.0]);
+    }
 
     #[test]
     fn the_largest_part_is_named_first_and_the_connections_have_their_line() {

@@ -8,8 +8,9 @@ use serde_json::json;
 
 use crate::{
     clock,
-    million::{Evidence, Options, Plan},
+    million::{Options, Plan},
     million_plot,
+    million_run::Evidence,
     parts::PARTS,
     report::{Report, gibibytes, machine},
     results::Results,

@@ -203,7 +203,11 @@ pub(crate) fn grouped(value: f64) -> String {
 /// Memory of a machine.
 pub(crate) fn gibibytes(bytes: f64) -> String {
     let mebibytes = bytes / 1024.0 / 1024.0;
-    if mebibytes.abs() < 1024.0 { format!("{} MiB", grouped(mebibytes)) } else { format!("{:.2} GiB", mebibytes / 1024.0) }
+    if mebibytes.abs() < 1024.0 {
+        format!("{} MiB", grouped(mebibytes))
+    } else {
+        format!("{:.2} GiB", mebibytes / 1024.0)
+    }
 }
 
 fn command() -> String {

@@ -108,6 +108,12 @@ impl Server {
         log.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
+    /// SIGKILL, and wait for nothing: others are to end at the same time.
+    pub(crate) fn strike(&mut self) {
+        // Fails only when it is gone already.
+        let _ = self.child.kill();
+    }
+
     /// SIGKILL, and wait until it is gone.
     pub(crate) fn kill(&mut self) {
         let descendants: Vec<String> = family(self.pid()).iter().skip(1).map(u32::to_string).collect();

@@ -66,9 +66,12 @@ impl Team {
         }
     }
 
-    /// Ends the last one; `false` when there is none.
-    pub(crate) fn dismiss_last(&mut self) -> bool {
-        self.workers.pop().is_some()
+    /// Ends all of them at once, and waits for nobody.
+    pub(crate) fn strike(&mut self) {
+        for worker in &mut self.workers {
+            // Fails only when it is gone already.
+            let _ = worker.child.kill();
+        }
     }
 
     /// The processes' numbers.
