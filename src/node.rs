@@ -164,8 +164,7 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads
     let system = children.branch(SYSTEM);
     let (watcher, scribe) = (Arbiter::new(), Arbiter::new());
     let crashes = crashes(&config, clock, &metrics, &system, &scribe.handle());
-    let watchdog =
-        Watchdog::start(&system, &watcher.handle(), clock, config.limits.turn_warn, config.limits.turn_stall);
+    let watchdog = Watchdog::start(&system, &watcher.handle(), clock, config.limits.turn_stall);
     let warden = Warden::new(store.clone());
     system.start(&watcher.handle(), warden_spec(), || warden);
     let node = node_name()?;

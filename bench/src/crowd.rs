@@ -49,6 +49,18 @@ pub(crate) fn gather(
     arrival: Arrival,
     request: impl Fn(usize) -> Option<String>,
 ) -> Result<Crowd> {
+    gather_beside(swarm, count, concurrency, arrival, request, |_, _| {})
+}
+
+/// The same beside others that are open already: `heard` is told all that happens meanwhile.
+pub(crate) fn gather_beside(
+    swarm: &mut Swarm,
+    count: usize,
+    concurrency: usize,
+    arrival: Arrival,
+    request: impl Fn(usize) -> Option<String>,
+    mut heard: impl FnMut(Key, &Happening<'_>),
+) -> Result<Crowd> {
     let start = clock::now();
     let mut underway: HashMap<Key, Instant> = HashMap::new();
     let (mut first, mut dialled, mut heartbeat) = (None, 0, Duration::from_secs(45));
@@ -64,6 +76,7 @@ pub(crate) fn gather(
         }
         let arrived = each.count();
         swarm.turn(Duration::from_millis(100), |key, happening| {
+            heard(key, &happening);
             let there = match &happening {
                 Happening::Opened => arrival == Arrival::Opened,
                 Happening::Message(message) => match op(message) {

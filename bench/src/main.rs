@@ -4,11 +4,12 @@
 //!
 //! From roof to ground: `compare` → `contest` → `goals`, `table`, `plot` → `results` → `figures`, `contestant`; the measurements
 //! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
-//! `chaos` with its own four) → `crowd`, `census`, `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and
-//! `raw_accept` → `peer`, `dialect` → `server`, `client`, `message`, `node`, `scrape` → `frame`, `process`, `kernel`,
-//! `histogram`, `dice`, `clock`.
+//! `chaos` with its own four, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
+//! `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and `raw_accept` → `peer`, `dialect` → `server`, `client`,
+//! `message`, `node`, `scrape` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
 
 mod burst;
+mod caretaker;
 mod census;
 mod chaos;
 mod chaos_crowd;
@@ -28,6 +29,7 @@ mod dice;
 mod echo;
 mod fanout;
 mod figures;
+mod fleet;
 mod floor;
 mod frame;
 mod goals;
@@ -36,7 +38,14 @@ mod idle;
 mod kernel;
 mod load;
 mod message;
+mod million;
+mod million_crowd;
+mod million_judge;
+mod million_plot;
+mod million_results;
+mod million_run;
 mod node;
+mod parts;
 mod peer;
 mod plot;
 mod process;
@@ -49,6 +58,7 @@ mod server;
 mod soak;
 mod storm;
 mod swarm;
+mod sysctl;
 mod table;
 mod tally;
 mod target;
@@ -92,6 +102,14 @@ enum Measurement {
     /// One client process of `chaos`
     #[command(hide = true)]
     ChaosCrowd,
+    /// So many WebSockets at once, both ends on this machine
+    Million(million::Options),
+    /// One client process of `million`
+    #[command(hide = true)]
+    MillionCrowd,
+    /// Undoes what a run has begun, when its input ends
+    #[command(hide = true)]
+    Caretaker,
     /// The sending process of the floor under `fanout`
     #[command(hide = true)]
     RawSend(floor::SenderOptions),
@@ -122,6 +140,9 @@ fn run(measurement: &Measurement) -> Result<bool> {
         Measurement::RawAccept => raw_accept::serve(),
         Measurement::Chaos(options) => chaos::run(options),
         Measurement::ChaosCrowd => chaos_crowd::serve(),
+        Measurement::Million(options) => million::run(options),
+        Measurement::MillionCrowd => million_crowd::serve(),
+        Measurement::Caretaker => caretaker::serve(),
         Measurement::RawSend(options) => floor::send_raw(options),
     }
 }

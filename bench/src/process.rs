@@ -126,6 +126,12 @@ impl Cpu {
     }
 }
 
+/// When a process began, in ticks since the machine did: with its number it names one process for ever.
+pub(crate) fn began(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
 /// utime + stime. The name in parentheses may hold blanks and parentheses, so the fields are counted from its end.
 fn ticks(stat: &str) -> Option<u64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();

@@ -116,6 +116,20 @@ impl Report {
         self.failed.is_empty()
     }
 
+    /// All figures by name.
+    pub(crate) fn figures(&self) -> &Map<String, Value> {
+        &self.json
+    }
+
+    /// The figures as a table for the README, without those that stand in another one there.
+    pub(crate) fn markdown(&self, without: &[&str]) -> String {
+        let mut table = "| figure | measured | |\n|---|--:|---|\n".to_owned();
+        for [name, value, note] in self.rows.iter().filter(|row| !without.contains(&&*row[0])) {
+            let _ = writeln!(table, "| {name} | {value} | {} |", note.replace('|', "/"));
+        }
+        table
+    }
+
     /// Prints the table, with the command and the machine, and appends the JSON line if one is wanted.
     pub(crate) fn finish(mut self, json: Option<&Path>) -> Result<bool> {
         self.context("command", command());
@@ -174,7 +188,7 @@ pub(crate) fn short(time: Duration) -> String {
 }
 
 /// Rounded, with commas between thousands.
-fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -184,6 +198,16 @@ fn grouped(value: f64) -> String {
         out.push(digit);
     }
     if value.round() < 0.0 { format!("-{out}") } else { out }
+}
+
+/// Memory of a machine.
+pub(crate) fn gibibytes(bytes: f64) -> String {
+    let mebibytes = bytes / 1024.0 / 1024.0;
+    if mebibytes.abs() < 1024.0 {
+        format!("{} MiB", grouped(mebibytes))
+    } else {
+        format!("{:.2} GiB", mebibytes / 1024.0)
+    }
 }
 
 fn command() -> String {
@@ -211,6 +235,7 @@ mod tests {
         assert_eq!(show(0.36, Unit::Micros), "0.36 µs");
         assert_eq!(short(Duration::from_micros(2_500)), "2.50 ms");
         assert_eq!(short(Duration::from_secs(3)), "3.00 s");
+        assert_eq!((gibibytes(1.5e6), gibibytes(3.0 * 1024f64.powi(3))), ("1 MiB".to_owned(), "3.00 GiB".to_owned()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     contestant::{Contestant, Figures},
@@ -18,6 +19,9 @@ pub(crate) struct Results {
     pub(crate) machine: String,
     pub(crate) contestants: Vec<Contestant>,
     sections: BTreeMap<String, Trials>,
+    /// Of `million`, which is Dormouse's alone and no contest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) million: Option<Value>,
 }
 
 /// The trials of a section.

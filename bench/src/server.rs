@@ -97,10 +97,21 @@ impl Server {
         self.child.id()
     }
 
+    /// Where it keeps its files.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Its last log lines.
     pub(crate) fn last_words(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    /// SIGKILL, and wait for nothing: others are to end at the same time.
+    pub(crate) fn strike(&mut self) {
+        // Fails only when it is gone already.
+        let _ = self.child.kill();
     }
 
     /// SIGKILL, and wait until it is gone.

@@ -54,6 +54,8 @@ pub(crate) enum Beat {
 struct Repeat {
     beat: Beat,
     every: Duration,
+    /// What became due within this is said together.
+    grain: Duration,
     since: Instant,
     said: u64,
     cursor: usize,
@@ -61,11 +63,12 @@ struct Repeat {
 
 impl Swarm {
     /// Connections will go to `address`, from `sources` addresses 127.0.0.1 and up when that is loopback: one source
-    /// address has only about 28,000 ports.
+    /// address has only about 28,000 ports. With no sources the system chooses, which is enough for fewer connections than
+    /// that and costs the kernel nothing for each.
     pub(crate) fn new(address: SocketAddr, sources: u8, dice: Dice) -> io::Result<Self> {
         Ok(Self {
             address,
-            sources: if address.is_ipv4() && address.ip().is_loopback() { sources.max(1) } else { 0 },
+            sources: if address.is_ipv4() && address.ip().is_loopback() { sources } else { 0 },
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             slots: Vec::new(),
@@ -139,7 +142,17 @@ impl Swarm {
 
     /// From now on gives `beat` on every open connection once in `every`, as part of each turn.
     pub(crate) fn repeat(&mut self, beat: Beat, every: Duration) {
-        self.repeat = Some(Repeat { beat, every, since: clock::now(), said: 0, cursor: 0 });
+        self.repeat_in_bursts(beat, every, Duration::ZERO);
+    }
+
+    /// The same with all that becomes due within `grain` said at once, so that a swarm wakes no more often than that.
+    pub(crate) fn repeat_in_bursts(&mut self, beat: Beat, every: Duration, grain: Duration) {
+        self.repeat = Some(Repeat { beat, every, grain, since: clock::now(), said: 0, cursor: 0 });
+    }
+
+    /// Repeats nothing any more; how often the beat was given.
+    pub(crate) fn hush(&mut self) -> u64 {
+        self.repeat.take().map_or(0, |repeat| repeat.said)
     }
 
     /// How often the beat was given.
@@ -200,8 +213,10 @@ impl Swarm {
     fn say_repeated(&mut self) -> Option<Duration> {
         let mut repeat = self.repeat.take()?;
         let all = self.slots.len() as u128;
-        let step = repeat.every.as_nanos() / all.max(1);
-        let due = clock::now().duration_since(repeat.since).as_nanos() / step.max(1);
+        let step = (repeat.every.as_nanos() / all.max(1)).max(1);
+        let grain = repeat.grain.as_nanos().max(step);
+        let grains = clock::now().duration_since(repeat.since).as_nanos() / grain;
+        let due = grains * grain / step;
         // The cursor walks over every place, also empty ones, so that each connection keeps its own rhythm.
         for _ in repeat.cursor as u128..due {
             let key = repeat.cursor % self.slots.len().max(1);
@@ -214,7 +229,7 @@ impl Swarm {
                 repeat.said += 1;
             }
         }
-        let next = repeat.since + Duration::from_nanos(((due + 1) * step) as u64);
+        let next = repeat.since + Duration::from_nanos(((grains + 1) * grain) as u64);
         self.repeat = Some(repeat);
         (all > 0).then(|| next.saturating_duration_since(clock::now()))
     }

@@ -2,7 +2,8 @@
 //! of JSON on their standard input, answering in the same way. For crowds that one thread cannot serve, and for clients
 //! that must not share a process.
 //!
-//! Knows nothing of what is said. A worker ends when its input ends, so none outlives its team. Used by `chaos`.
+//! Knows nothing of what is said. A worker ends when its input ends, so none outlives its team. Used by `chaos`
+//! and `million`.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -42,12 +43,40 @@ impl Team {
 
     /// Gives an order to each; `order` gets its number.
     pub(crate) fn tell<T: Serialize>(&mut self, order: impl Fn(usize) -> T) -> Result<()> {
-        for (number, worker) in self.workers.iter_mut().enumerate() {
-            let mut line = serde_json::to_string(&order(number))?;
-            line.push('\n');
-            worker.orders.write_all(line.as_bytes()).with_context(|| format!("client process {number} is gone"))?;
+        (0..self.workers.len()).try_for_each(|number| self.tell_one(number, &order(number)))
+    }
+
+    /// Gives an order to one.
+    pub(crate) fn tell_one(&mut self, number: usize, order: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_string(order)?;
+        line.push('\n');
+        let worker = self.workers.get_mut(number).with_context(|| format!("there is no client process {number}"))?;
+        worker.orders.write_all(line.as_bytes()).with_context(|| format!("client process {number} is gone"))
+    }
+
+    /// The next answer of one, if it has answered.
+    pub(crate) fn answer_of<T: DeserializeOwned>(&self, number: usize) -> Result<Option<T>> {
+        let Some(worker) = self.workers.get(number) else { return Ok(None) };
+        match worker.answers.try_recv() {
+            Ok(line) => {
+                Ok(Some(serde_json::from_str(&line).with_context(|| format!("client process {number} said: {line}"))?))
+            }
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => bail!("client process {number} has ended"),
         }
-        Ok(())
+    }
+
+    /// Ends all of them at once, and waits for nobody.
+    pub(crate) fn strike(&mut self) {
+        for worker in &mut self.workers {
+            // Fails only when it is gone already.
+            let _ = worker.child.kill();
+        }
+    }
+
+    /// The processes' numbers.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.workers.iter().map(|worker| worker.child.id()).collect()
     }
 
     /// The next answer of each, all within `patience`.

@@ -6,16 +6,16 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
+    sync::Arc,
     thread::JoinHandle,
 };
 
 use compact_str::CompactString;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 use crate::{
     channel::{
@@ -86,7 +86,7 @@ enum Errand {
 #[derive(Clone)]
 pub struct Reader {
     store: Store,
-    errands: SyncSender<(Errand, Deliver)>,
+    errands: mpsc::Sender<(Errand, Deliver)>,
 }
 
 impl Reader {
@@ -95,9 +95,10 @@ impl Reader {
     /// # Errors
     /// The system gives none.
     pub fn start(store: Store) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (errands, queue) = sync_channel(MOST_ERRANDS);
+        // Grows with what waits; a channel of the standard library is allocated whole, here three megabytes.
+        let (errands, queue) = mpsc::channel(MOST_ERRANDS);
         let reads = store.clone();
-        let thread = std::thread::Builder::new().name("store-reader".into()).spawn(move || serve(&reads, &queue))?;
+        let thread = std::thread::Builder::new().name("store-reader".into()).spawn(move || serve(&reads, queue))?;
         Ok((Self { store, errands }, thread))
     }
 
@@ -158,7 +159,7 @@ impl Storage {
         let sent = self.reader.errands.try_send((errand, Arc::clone(&self.deliver)));
         sent.map_err(|error| match error {
             TrySendError::Full(_) => Fault::new(ErrorCode::Overloaded, "too many wait to be read from the store"),
-            TrySendError::Disconnected(_) => Fault::new(ErrorCode::Unavailable, "the store is closed"),
+            TrySendError::Closed(_) => Fault::new(ErrorCode::Unavailable, "the store is closed"),
         })
     }
 
@@ -214,8 +215,8 @@ pub(super) fn fault(error: &StoreError) -> Fault {
 }
 
 /// The thread's work, until nobody holds its queue.
-fn serve(store: &Store, queue: &Receiver<(Errand, Deliver)>) {
-    while let Ok((errand, deliver)) = queue.recv() {
+fn serve(store: &Store, mut queue: mpsc::Receiver<(Errand, Deliver)>) {
+    while let Some((errand, deliver)) = queue.blocking_recv() {
         if let Some(letter) = run(&*store.archive(), errand) {
             deliver(letter);
         }

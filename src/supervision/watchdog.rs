@@ -85,18 +85,13 @@ impl Watchdog {
     /// The name of its child in the tree.
     pub const NAME: &str = "watchdog";
 
-    /// Starts the actor under `children`. A turn that lasts `turn_stall` is told of, up to 100 ms later. Its arbiter must
-    /// do nothing else that can block.
+    /// Starts the actor under `children`. A turn that lasts `turn_stall` is told of up to a tenth of that later, and no more
+    /// often is there a look: an idle node would do little else than wake for it. Its arbiter must do nothing else that can
+    /// block.
     #[must_use]
-    pub fn start(
-        children: &Children,
-        arbiter: &ArbiterHandle,
-        clock: Clock,
-        turn_warn: Duration,
-        turn_stall: Duration,
-    ) -> Self {
+    pub fn start(children: &Children, arbiter: &ArbiterHandle, clock: Clock, turn_stall: Duration) -> Self {
         let mut watchdog = Self::unattended(turn_stall);
-        let every = turn_warn.clamp(Duration::from_millis(10), Duration::from_millis(100));
+        let every = (turn_stall / 10).clamp(Duration::from_millis(10), Duration::from_millis(100));
         let shared = Arc::clone(&watchdog.shared);
         let spec = ChildSpec::system(Self::NAME);
         watchdog._actor = Some(children.start(arbiter, spec, move || Watcher { clock, every, shared }));
@@ -238,7 +233,7 @@ mod tests {
         super::super::install();
         let (clock, arbiter) = (Clock::start(), actix_rt::Arbiter::new());
         let children = Children::new(clock, 0);
-        let watchdog = Watchdog::start(&children, &arbiter.handle(), clock, Duration::ZERO, Duration::ZERO);
+        let watchdog = Watchdog::start(&children, &arbiter.handle(), clock, Duration::ZERO);
         let (first, second) = (watchdog.watch("shard-0"), watchdog.watch("shard-1"));
         first.begin(clock.micros(), 7, "frame");
         let told = async |turns: u64| {

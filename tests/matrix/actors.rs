@@ -227,7 +227,7 @@ pub(crate) async fn watchdog(fault: Fault, spent: Spent, full: bool) -> Cell {
     }
     let (root, tree) = tree();
     let (clock, arbiter) = (Clock::start(), Arbiter::new());
-    let watchdog = Watchdog::start(&tree, &arbiter.handle(), clock, Duration::ZERO, Duration::ZERO);
+    let watchdog = Watchdog::start(&tree, &arbiter.handle(), clock, Duration::ZERO);
     let beat = watchdog.watch("shard-0");
     beat.begin(clock.micros(), 7, "frame");
     while watchdog.stalls() == 0 {
