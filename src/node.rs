@@ -61,8 +61,8 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     if let Some(child) = &gave_up {
         tracing::error!(%child, "a part of the node crashes again and again, leaving");
     }
-    tracing::info!(connections = gateway.sockets.open(), "draining");
     gateway.begin_drain();
+    tracing::info!(connections = gateway.sockets.open(), "draining");
     let schedule = http::Schedule::new(gateway.config.listen.drain);
     let began = gateway.clock.elapsed();
     http::drain(&gateway, schedule).await;
