@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     caretaker::{Caretaker, Duty},
+    clock,
     million_crowd::{self, Task},
     node::{self, Node},
     process::Cpu,
@@ -98,6 +99,19 @@ impl Fleet {
         Ok(account)
     }
 
+    /// Asks until as many sleep: whoever has just said a heartbeat is awake, and a server whose shard waits for a core
+    /// answers without it.
+    pub(crate) fn until_dormant(&self, connections: u64, patience: Duration) -> Result<Account> {
+        let deadline = clock::now() + patience;
+        loop {
+            let account = self.account()?;
+            if account.dormant >= connections || clock::now() > deadline {
+                return Ok(account);
+            }
+            clock::rest(Duration::from_millis(500));
+        }
+    }
+
     /// The last log lines of the first server that has any worse than a notice.
     pub(crate) fn last_words(&self) -> Option<String> {
         self.servers.iter().map(Server::last_words).find(|words| words.contains("WARN") || words.contains("ERROR"))
@@ -137,7 +151,6 @@ impl Effort {
 /// What the servers count.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Account {
-    pub(crate) connections: u64,
     pub(crate) dormant: u64,
     pub(crate) offered: u64,
     pub(crate) delivered: u64,
@@ -147,7 +160,6 @@ pub(crate) struct Account {
 
 impl Account {
     fn add(&mut self, node: &Node) {
-        self.connections += node.connections.total;
         self.dormant += node.connections.dormant;
         self.offered += node.ledger.offered;
         self.delivered += node.ledger.delivered;

@@ -31,7 +31,7 @@ pub(crate) fn judge(plan: &Plan, evidence: &Evidence) -> Report {
 
 fn promises(plan: &Plan, evidence: &Evidence, report: &mut Report) {
     let standing = &evidence.standing;
-    let reached = standing.arrived;
+    let reached = evidence.reached;
     let note = match evidence.short {
         Some(left) => format!("no more: only {} of memory were left", gibibytes(left)),
         None => String::new(),
@@ -39,8 +39,8 @@ fn promises(plan: &Plan, evidence: &Evidence, report: &mut Report) {
     report.must_be("connections", reached, plan.connections as u64, note);
     let held = format!("after {} with a heartbeat each in 45 s", humantime::format_duration(plan.hold));
     report.must_be("still open at the end", standing.open, reached, held);
-    report.must_be("disconnects", standing.closed, 0, standing.complaint.clone().unwrap_or_default());
-    report.must_be("gaps and errors", standing.refused, 0, "");
+    report.must_be("disconnects", standing.closed, 0, "");
+    report.must_be("gaps and errors", standing.refused, 0, standing.complaint.clone().unwrap_or_default());
     report.must_be("dormant", evidence.account.dormant, reached, "as the servers say at the end of the hold");
     report.must_be("heartbeats answered", standing.answered, standing.heartbeats, "since the first connection");
     report.must_be("messages heard", standing.heard, reached, "one to each");
@@ -51,7 +51,7 @@ fn promises(plan: &Plan, evidence: &Evidence, report: &mut Report) {
 }
 
 fn memory(plan: &Plan, evidence: &Evidence, report: &mut Report) {
-    let connections = evidence.standing.arrived.max(1) as f64;
+    let connections = evidence.reached.max(1) as f64;
     let pairs = plan.shares.len() as f64;
     let (start, empty, held) = (&evidence.start, &evidence.empty, &evidence.held);
     let fixed = empty.grown(start);
@@ -92,7 +92,7 @@ fn memory(plan: &Plan, evidence: &Evidence, report: &mut Report) {
 }
 
 fn times(plan: &Plan, evidence: &Evidence, report: &mut Report) {
-    let reached = evidence.standing.arrived;
+    let reached = evidence.reached;
     let connecting = evidence.connecting.as_secs_f64();
     let rate = reached as f64 / connecting.max(1e-3);
     report.figure("connected, identified, subscribed", rate, Unit::PerSecond, format!("in {connecting:.1} s"));

@@ -33,7 +33,7 @@ pub(crate) fn keep(options: &Options, plan: &Plan, evidence: &Evidence, report: 
     }));
     results.store(&path)?;
     let plot = directory.join(format!("{date}-million.svg"));
-    million_plot::draw(&evidence.course, evidence.standing.arrived, &plot)?;
+    million_plot::draw(&evidence.course, evidence.reached, &plot)?;
     if !options.quick {
         table::put(&options.readme, "million", &tables(plan, evidence, report, &date, &plot.display().to_string()))?;
     }
@@ -43,7 +43,7 @@ pub(crate) fn keep(options: &Options, plan: &Plan, evidence: &Evidence, report: 
 
 /// Memory by part, then everything else.
 fn tables(plan: &Plan, evidence: &Evidence, report: &Report, date: &str, plot: &str) -> String {
-    let reached = evidence.standing.arrived;
+    let reached = evidence.reached;
     let pairs = plan.shares.len();
     let mut text = format!(
         "**{} WebSockets, both ends on this machine**: identified, subscribed, held for {} with heartbeats, then a message to \

@@ -33,6 +33,7 @@ pub(crate) struct Evidence {
     pub(crate) held: Moment,
     pub(crate) course: Vec<Sample>,
     pub(crate) connecting: Duration,
+    pub(crate) reached: u64,
     /// Available when memory was too short to connect more.
     pub(crate) short: Option<f64>,
     pub(crate) idle: Load,
@@ -99,7 +100,7 @@ impl<'a> Run<'a> {
         self.connect()?;
         self.evidence.busy = self.span(Self::hold)?;
         self.evidence.held = Moment::now(&self.fleet.server_pids, &self.fleet.client_pids)?;
-        self.evidence.account = self.fleet.account()?;
+        self.evidence.account = self.fleet.until_dormant(self.evidence.reached, PATIENCE)?;
         eprintln!("a message to each …");
         self.evidence.spreading = self.span(Self::spread)?;
         self.fleet.team().tell(|_| Order::Finish)?;
@@ -128,6 +129,7 @@ impl<'a> Run<'a> {
                 match self.fleet.team().answer_of::<Standing>(number)? {
                     None => still.push(number),
                     Some(standing) => {
+                        self.evidence.reached += standing.arrived;
                         if let Some(complaint) = standing.complaint {
                             bail!("client process {number}: {complaint}");
                         }
