@@ -3,7 +3,8 @@
 //! `compare` runs the others again and again, each in a process of its own, and puts servers side by side.
 //!
 //! From roof to ground: `compare` → `contest` → `table`, `plot` → `results` → `figures`, `contestant`; the measurements
-//! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
+//! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `members` with
+//! `member_crowd`, `durable`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
 //! `chaos` with its own four) → `crowd`, `census`, `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and
 //! `raw_accept` → `peer`, `dialect` → `server`, `client`, `message`, `node`, `scrape` → `frame`, `process`, `kernel`,
 //! `histogram`, `dice`, `clock`.
@@ -25,6 +26,7 @@ mod crowd;
 mod density;
 mod dialect;
 mod dice;
+mod durable;
 mod echo;
 mod fanout;
 mod figures;
@@ -34,6 +36,8 @@ mod histogram;
 mod idle;
 mod kernel;
 mod load;
+mod member_crowd;
+mod members;
 mod message;
 mod node;
 mod peer;
@@ -71,6 +75,10 @@ struct CommandLine {
 enum Measurement {
     /// Memory and processor time of idle connections
     Density(density::Options),
+    /// Acknowledged publishing beside a raw loop, and a channel of a million events
+    Durable(durable::Options),
+    /// Every event once and in order, whoever was away or cut
+    Members(members::Options),
     /// Crashes in a crowd, and what the others notice of them
     Soak(soak::Options),
     /// SIGKILL, restart, and the clients' way back
@@ -112,6 +120,8 @@ fn run(measurement: &Measurement) -> Result<bool> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     match measurement {
         Measurement::Density(options) => density::run(options),
+        Measurement::Durable(options) => durable::run(options),
+        Measurement::Members(options) => members::run(options),
         Measurement::Soak(options) => soak::run(options),
         Measurement::Comeback(options) => comeback::run(options),
         Measurement::Fanout(options) => fanout::run(options),
