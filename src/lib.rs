@@ -80,9 +80,9 @@
 //! # Words
 //! *Record*: the state of a connection between turns. *Dormant*: a record and a socket; *awake*: something is going on;
 //! *parked*: a record without a socket, waiting to be resumed. *Session*: the identity that outlives sockets. *Mailbox*:
-//! bounded, inbound. *Outbox*: bounded, outbound. *Home*: the shard that orders a channel. *Desk*: the
-//! shard that knows a user's sessions. *Seat*: a channel as one shard's
-//! subscribers see it. *Event*: a publication with an offset; *signal*: ephemeral; *gap*: events that will not come.
+//! bounded, inbound. *Outbox*: bounded, outbound. *Home*: the shard that orders a channel. *Desk*: the shard that knows a
+//! user's sessions. *Seat*: a channel as one shard's subscribers see it. *Event*: a publication with an offset; *signal*:
+//! ephemeral; *gap*: events that will not come.
 //! *Notice*, *letter*, *ask*: hub to connection, hub to hub, connection to hub.
 
 pub mod channel;

@@ -4,7 +4,7 @@
 //!
 //! From roof to ground: `compare` → `contest` → `goals`, `table`, `plot` → `results` → `figures`, `contestant`; the measurements
 //! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
-//! `chaos` with its own four, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
+//! `chaos` with its own four, `members` with `member_crowd`, `durable`, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
 //! `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and `raw_accept` → `peer`, `dialect` → `server`, `client`,
 //! `message`, `node`, `scrape` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
 
@@ -26,6 +26,7 @@ mod crowd;
 mod density;
 mod dialect;
 mod dice;
+mod durable;
 mod echo;
 mod fanout;
 mod figures;
@@ -37,6 +38,8 @@ mod histogram;
 mod idle;
 mod kernel;
 mod load;
+mod member_crowd;
+mod members;
 mod message;
 mod million;
 mod million_crowd;
@@ -82,6 +85,10 @@ struct CommandLine {
 enum Measurement {
     /// Memory and processor time of idle connections
     Density(density::Options),
+    /// Acknowledged publishing beside a raw loop, and a channel of a million events
+    Durable(durable::Options),
+    /// Every event once and in order, whoever was away or cut
+    Members(members::Options),
     /// Crashes in a crowd, and what the others notice of them
     Soak(soak::Options),
     /// SIGKILL, restart, and the clients' way back
@@ -131,6 +138,8 @@ fn run(measurement: &Measurement) -> Result<bool> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     match measurement {
         Measurement::Density(options) => density::run(options),
+        Measurement::Durable(options) => durable::run(options),
+        Measurement::Members(options) => members::run(options),
         Measurement::Soak(options) => soak::run(options),
         Measurement::Comeback(options) => comeback::run(options),
         Measurement::Fanout(options) => fanout::run(options),

@@ -81,6 +81,13 @@ impl Swarm {
         })
     }
 
+    /// Ends a connection without a close frame, as a network does. Its end is not heard.
+    pub(crate) fn hang_up_hard(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            *slot = None;
+        }
+    }
+
     /// Starts one more connection: a WebSocket with `request`, a raw line without.
     pub(crate) fn dial(&mut self, request: Option<&str>) -> io::Result<Key> {
         let key = self.slots.len();

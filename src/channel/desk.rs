@@ -44,7 +44,7 @@ pub struct Person {
     pub memberships: Vec<MembershipState>,
     /// All sessions, parked ones included.
     pub sessions: Vec<ConnectionId>,
-    /// When one of them last began or lost its socket, unix milliseconds. `None` when that is forgotten.
+    /// When one of them last lost its socket, unix milliseconds. `None` when none did, or that is forgotten.
     pub last_seen: Option<u64>,
 }
 

@@ -38,7 +38,6 @@ impl ChannelHub {
             DeskRequest::Enroll(session, tag) => {
                 self.under_way.owed = Some((session, tag));
                 self.desks.enroll(hash, session);
-                self.desks.see(user, post.now().unix_ms);
                 match &self.homes.storage {
                     Some(storage) => {
                         if let Err(fault) = storage.memberships(user.into(), session, tag) {

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    channel::{Audience, Gap, Whisper},
+    channel::{Audience, Change, Gap, Membership, Whisper},
     connection::redact,
     protocol::{
         encoding::msgpack_from_json,
         error::{ErrorCode, Fault},
-        frame::{GapReason, Roster},
+        frame::{GapReason, Roster, Standing},
     },
     shard::{self, Cause, Crash, Evidence, JobFailure},
 };
@@ -81,10 +81,27 @@ fn notices(bench: &Bench) -> Vec<Notice> {
         Answer::Signalled,
         Answer::Roster(roster),
         Answer::History { events: vec![event(bench)], more: true },
+        Answer::Joined { epoch: Epoch::new(9), head: 4, standing: Standing { delivered: 4, read: 3 } },
+        Answer::Left(true),
+        Answer::Standing(Standing { delivered: 4, read: 3 }),
+        Answer::Memberships(vec![MembershipState {
+            channel: "chat:a".to_owned(),
+            epoch: Epoch::new(9),
+            offset: 4,
+            standing: Standing { delivered: 4, read: 3 },
+            unread: 1,
+        }]),
         Answer::Failed(Fault::new(ErrorCode::RateLimited, "slower").after_ms(4)),
     ];
     let whisper = Whisper { channel: channel(), frame: SharedFrame::new(&signal), audience: Audience::AllBut(None) };
+    let receipt = Frame::Receipt { channel: "chat:a", user: "bob", standing: Standing { delivered: 4, read: 3 } };
+    let receipt = Whisper { channel: channel(), frame: SharedFrame::new(&receipt), audience: Audience::AllBut(None) };
+    let membership =
+        |change| Notice::Membership(Box::new(Membership { user: "ann".into(), channel: channel(), change }));
     let mut notices = vec![
+        Notice::Whisper(std::rc::Rc::new(Arc::new(receipt))),
+        membership(Change::Joined { epoch: Epoch::new(9), delivered: 4 }),
+        membership(Change::Left),
         Notice::Event(std::rc::Rc::new(event(bench))),
         Notice::Whisper(std::rc::Rc::new(Arc::new(whisper))),
         Notice::gap(channel(), Gap { from: 1, to: 2, reason: GapReason::Overflow }),
