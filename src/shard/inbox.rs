@@ -57,7 +57,7 @@ impl<L> Inbox<L> {
     }
 
     /// Nothing waits.
-    #[cfg(feature = "simulation")]
+    #[cfg(any(feature = "simulation", feature = "crowd"))]
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::Acquire) == 0
     }

@@ -10,6 +10,10 @@ mod batch;
 mod behaviour;
 mod command;
 mod core;
+#[cfg(feature = "crowd")]
+mod crowd;
+#[cfg(feature = "crowd")]
+mod dummy;
 mod evidence;
 mod execute;
 #[cfg(feature = "simulation")]
@@ -49,6 +53,8 @@ pub use behaviour::{
     Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, label_index,
 };
 pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
+#[cfg(feature = "crowd")]
+pub use crowd::{Crowd, CrowdSetup};
 pub use evidence::{Evidence, RestoreError, filler};
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
