@@ -67,7 +67,7 @@
 //! | how sockets come, go and change records | `shard/socket.rs` |
 //! | what a crash file keeps, and what it hides | `shard/evidence.rs`, `connection/redact.rs`, `connection/mask.rs` |
 //! | what a simulated node is and breaks | `shard/simulation.rs`, `shard/wires.rs`, `shard/faults.rs`; scenarios in `tests/simulation/` |
-//! | what actors are measured on without sockets | `shard/crowd.rs`, `shard/dummy.rs`; measured in `bench/actors/` |
+//! | what actors are measured on without sockets | `shard/crowd.rs`, `shard/dummy.rs`, `shard/anatomy.rs`; measured in `bench/actors/` |
 //! | restart rules | `supervision/spec.rs`, `supervision/policy.rs`, `supervision/supervisor.rs` |
 //! | RFC 6455 | `websocket/reader.rs`, `websocket/frame.rs` |
 //! | the handshake and its refusals | `http/handshake.rs` |

@@ -34,3 +34,21 @@ impl Seat {
         self.watchers.remove(index);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscriber_is_a_bit_where_subscribers_are_dense_and_two_bytes_where_they_are_not() {
+        let bytes = |members: &mut dyn Iterator<Item = u32>| {
+            let mut seat = Seat::new(Epoch::new(1), 0);
+            members.for_each(|index| seat.add(index, false));
+            assert!(seat.watchers.is_empty());
+            // As it would be written down, which is as it is held, but for a few words of each 65,536 slots.
+            seat.members.serialized_size()
+        };
+        assert!((8_192..8_224).contains(&bytes(&mut (0..65_536))), "65,536 bits");
+        assert!((2_048..2_080).contains(&bytes(&mut (0..65_536).step_by(64))), "1,024 × 2 bytes");
+    }
+}

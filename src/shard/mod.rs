@@ -6,6 +6,8 @@
 //! (to hand sockets over and to ask), by nobody else.
 
 mod actor;
+#[cfg(any(test, feature = "crowd"))]
+mod anatomy;
 mod batch;
 mod behaviour;
 mod command;
@@ -49,6 +51,8 @@ use std::{
 };
 
 pub use actor::Shard;
+#[cfg(any(test, feature = "crowd"))]
+pub use anatomy::{Piece, anatomy};
 pub use behaviour::{
     Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, label_index,
 };

@@ -11,6 +11,7 @@ mod replays;
 mod requests;
 mod restarts;
 mod resume;
+mod sizes;
 
 use std::{sync::Arc, time::Duration};
 
