@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     clock,
     contest::{Contest, Size},
-    contestant::{Contestant, DORMOUSE, FLOOR, Site},
+    contestant::{Contestant, DORMOUSE, FLOOR, MODELS, Site},
     figures::Section,
     goals,
     peer::Peer,
@@ -25,6 +25,7 @@ const PEERS: [&str; 9] =
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Bench {
+    Actors,
     Density,
     Idle,
     Fanout,
@@ -35,8 +36,9 @@ enum Bench {
 
 impl Bench {
     fn sections(self) -> Vec<Section> {
-        use Section::{Burst, Density, Echo, Idle, Latency, Saturated, Single, Storm};
+        use Section::{Actors, Burst, Density, Echo, Idle, Latency, Saturated, Single, Storm};
         match self {
+            Self::Actors => vec![Actors],
             Self::Density => vec![Density, Idle, Burst],
             Self::Idle => vec![Density, Idle],
             Self::Fanout => vec![Single, Saturated, Latency],
@@ -137,13 +139,20 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 /// Installs the peers that take part.
 fn contestants(options: &Options) -> Result<Vec<Contestant>> {
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
-    let known = |name: &str| name == DORMOUSE || name == FLOOR || PEERS.contains(&name);
+    let known = |name: &str| name == DORMOUSE || name == FLOOR || PEERS.contains(&name) || MODELS.contains(&name);
     if let Some(unknown) = options.only.iter().find(|name| !known(name)) {
         bail!("no server {unknown}; there are {DORMOUSE}, {FLOOR}, {}", PEERS.join(", "));
     }
     let mut contestants = Vec::new();
     if wanted(DORMOUSE) {
         contestants.push(Contestant::dormouse());
+    }
+    if matches!(options.bench, Bench::Actors | Bench::All) {
+        contestants.extend(MODELS.into_iter().filter(|name| wanted(name)).map(Contestant::model));
+    }
+    // No server takes part: nothing is installed.
+    if options.bench == Bench::Actors {
+        return Ok(contestants);
     }
     for name in PEERS.into_iter().filter(|name| wanted(name)) {
         eprintln!("{name}: installing what is missing …");

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 use anyhow::Result;
 
 use crate::{
-    contestant::{Contestant, FLOOR, Site, Trial},
+    contestant::{Contestant, DORMOUSE, FLOOR, Site, Trial},
     figures::Section,
     results::Results,
 };
@@ -18,6 +18,8 @@ const RESTING: usize = 12;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) rounds: usize,
+    actors: usize,
+    other_actors: usize,
     connections: usize,
     burst_connections: usize,
     settle: Duration,
@@ -33,6 +35,8 @@ impl Size {
     pub(crate) fn full() -> Self {
         Self {
             rounds: 5,
+            actors: 5_000_000,
+            other_actors: 1_000_000,
             connections: 18_000,
             burst_connections: 3_000,
             settle: Duration::from_secs(1),
@@ -48,6 +52,8 @@ impl Size {
     pub(crate) fn quick() -> Self {
         Self {
             rounds: 1,
+            actors: 200_000,
+            other_actors: 200_000,
             connections: 2_000,
             burst_connections: 1_000,
             settle: Duration::from_secs(1),
@@ -107,6 +113,10 @@ impl Contest<'_> {
         let floor = contestant.name == FLOOR;
         let size = self.size;
         let line = match section {
+            Section::Actors if !contestant.has_actors() => return None,
+            Section::Actors if contestant.name == DORMOUSE => format!("actors --actors {}", size.actors),
+            Section::Actors => format!("actors --actors {}", size.other_actors),
+            _ if contestant.is_model() => return None,
             Section::Density | Section::Idle => format!(
                 "density --connections {} --settle {}ms --idle-seconds {}",
                 size.connections,

@@ -38,6 +38,8 @@ pub(crate) struct Contestant {
 pub(crate) const FLOOR: &str = "raw";
 /// The name of our own row.
 pub(crate) const DORMOUSE: &str = "dormouse";
+/// Rows of actors that are no servers.
+pub(crate) const MODELS: [&str; 2] = ["tokio", "actix"];
 
 impl Contestant {
     pub(crate) fn dormouse() -> Self {
@@ -62,6 +64,32 @@ impl Contestant {
         }
     }
 
+    /// Actors one could have instead of ours.
+    pub(crate) fn model(name: &str) -> Self {
+        let (version, settings) = match name {
+            "tokio" => ("tokio task", "a bounded mpsc channel of 16 each, current-thread runtime"),
+            _ => ("actix actor", "`Actor::start`, its own mailbox of 16, one arbiter"),
+        };
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            command: format!("dormouse-actors {name}"),
+            settings: settings.to_owned(),
+            lacks: "no server: actors without a session, a budget or a restart".to_owned(),
+            echo: false,
+        }
+    }
+
+    /// Actors and nothing else.
+    pub(crate) fn is_model(&self) -> bool {
+        MODELS.contains(&self.name.as_str())
+    }
+
+    /// Takes part where actors without sockets are compared.
+    pub(crate) fn has_actors(&self) -> bool {
+        self.is_model() || self.name == DORMOUSE
+    }
+
     /// A peer whose folder holds what it needs.
     pub(crate) fn peer(name: &str, peer: &Peer) -> Result<Self> {
         Ok(Self {
@@ -79,7 +107,9 @@ impl Contestant {
         let json = site.scratch.join(format!("{}-{}.json", self.name, site.next()));
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).arg("--json").arg(&json);
+        let actors = arguments.first().is_some_and(|measurement| measurement == "actors");
         match self.name.as_str() {
+            name if actors => command.args(["--model", name]).arg("--bin").arg(&site.bin),
             DORMOUSE => command.arg("--bin").arg(&site.bin),
             // Of a fan-out the floor is another one than of connections: it knows by itself.
             FLOOR if arguments.iter().any(|argument| argument == "--floor-only") => &mut command,

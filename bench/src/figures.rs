@@ -12,6 +12,7 @@ use crate::{
 /// One table and one plot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
+    Actors,
     Density,
     Idle,
     Burst,
@@ -65,6 +66,20 @@ fn own_cores(trial: &Figures) -> Option<f64> {
 
 /// The generator's own processor time stands in every table.
 const GENERATOR: Figure = figure("generator", Cores, Neither, own_cores);
+
+/// A figure that has a goal, or none where it is only told.
+fn judged(trial: &Figures, name: &str) -> Option<f64> {
+    quantile(trial, name, "value").or_else(|| number(trial, name))
+}
+
+const ACTORS: &[Figure] = &[
+    figure("bytes each", Bytes, Lower, |trial| judged(trial, "bytes each")),
+    figure("a message", Micros, Lower, |trial| judged(trial, "a message")),
+    figure("a heartbeat", Micros, Neither, |trial| judged(trial, "a heartbeat and its answer")),
+    figure("spawned", PerSecond, Higher, |trial| judged(trial, "spawned")),
+    figure("with a session", PerSecond, Neither, |trial| judged(trial, "spawned with a session")),
+    figure("restarted", PerSecond, Neither, |trial| judged(trial, "restarted")),
+];
 
 const DENSITY: &[Figure] = &[
     figure("user space", Bytes, Lower, |trial| number(trial, "user space per connection")),
@@ -127,12 +142,22 @@ const STORM: &[Figure] = &[
 ];
 
 impl Section {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Density, Self::Idle, Self::Burst, Self::Single, Self::Saturated, Self::Latency, Self::Echo, Self::Storm];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Actors,
+        Self::Density,
+        Self::Idle,
+        Self::Burst,
+        Self::Single,
+        Self::Saturated,
+        Self::Latency,
+        Self::Echo,
+        Self::Storm,
+    ];
 
     /// For file names and markers.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Actors => "actors",
             Self::Density => "density",
             Self::Idle => "idle",
             Self::Burst => "burst",
@@ -147,6 +172,9 @@ impl Section {
     /// What is measured, in a sentence.
     pub(crate) fn title(self) -> &'static str {
         match self {
+            Self::Actors => {
+                "Actors without sockets: asleep; woken by a message until asleep again; made; crashed and restarted"
+            }
             Self::Density => "Memory of a subscribed, idle connection",
             Self::Idle => {
                 "Processor time of idle connections, a heartbeat or ping each in 45 s; and as many as a million would send"
@@ -163,6 +191,7 @@ impl Section {
     /// Its columns; the first is the one that is plotted and compared.
     pub(crate) fn figures(self) -> &'static [Figure] {
         match self {
+            Self::Actors => ACTORS,
             Self::Density => DENSITY,
             Self::Idle => IDLE,
             Self::Burst => BURST,
@@ -172,6 +201,15 @@ impl Section {
             Self::Echo => ECHO,
             Self::Storm => STORM,
         }
+    }
+
+    /// What should be known about its figures.
+    pub(crate) fn note(self) -> Option<&'static str> {
+        (self == Self::Actors).then_some(
+            "One process, one thread, no system call. Goals: ≤ 256 B each, ≤ 1 µs for a message or a heartbeat, ≥ 1,000,000 \
+             spawned and ≥ 200,000 restarted a second. Ours have a whole session in a channel of 1,000 (a heartbeat is a \
+             frame read, decoded and answered); the others hold a number, have nobody who restarts them, and are fewer.",
+        )
     }
 
     /// The section whose trials it reads: one run of idle connections tells memory and processor time.
@@ -209,7 +247,7 @@ mod tests {
 
     #[test]
     fn every_section_shows_the_generators_own_load_and_compares_its_first_figure() {
-        for section in Section::ALL {
+        for section in Section::ALL.into_iter().filter(|section| *section != Section::Actors) {
             assert_ne!(section.figures()[0].better, Better::Neither, "{}", section.name());
             assert!(section.figures().iter().any(|figure| figure.name == "generator"), "{}", section.name());
         }

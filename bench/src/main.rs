@@ -4,10 +4,11 @@
 //!
 //! From roof to ground: `compare` → `contest` → `goals`, `table`, `plot` → `results` → `figures`, `contestant`; the measurements
 //! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
-//! `chaos` with its own four, `members` with `member_crowd`, `durable`, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
+//! `chaos` with its own four, `actors`, `members` with `member_crowd`, `durable`, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
 //! `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and `raw_accept` → `peer`, `dialect` → `server`, `client`,
 //! `message`, `node`, `scrape` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
 
+mod actors;
 mod burst;
 mod caretaker;
 mod census;
@@ -99,6 +100,8 @@ enum Measurement {
     Echo(echo::Options),
     /// Connect, handshake, identify, subscribe, as fast as it goes
     Storm(storm::Options),
+    /// Actors without sockets: bytes, wakes, spawns, crashes; beside a tokio task and an actix actor
+    Actors(actors::Options),
     /// Dormouse and its peers side by side: one measurement, or `all`
     Compare(compare::Options),
     /// The floor under `storm` and `density`: accepts, answers the handshake, holds the socket
@@ -145,6 +148,7 @@ fn run(measurement: &Measurement) -> Result<bool> {
         Measurement::Fanout(options) => fanout::run(options),
         Measurement::Echo(options) => echo::run(options),
         Measurement::Storm(options) => storm::run(options),
+        Measurement::Actors(options) => actors::run(options),
         Measurement::Compare(options) => compare::run(options),
         Measurement::RawAccept => raw_accept::serve(),
         Measurement::Chaos(options) => chaos::run(options),

@@ -99,15 +99,23 @@ impl Report {
 
     /// A number that should be at most `most`. Missing it is told and fails nothing: times are also the machine's.
     pub(crate) fn goal(&mut self, name: &str, value: f64, unit: Unit, most: f64, note: impl Into<String>) {
-        let held = value <= most;
-        self.json.insert(name.to_owned(), json!({"value": value, "goal": most, "held": held}));
+        self.judge(name, (value, unit), value <= most, ("≤", most), note.into());
+    }
+
+    /// As [`Report::goal`], for what should be at least `least`.
+    pub(crate) fn at_least(&mut self, name: &str, value: f64, unit: Unit, least: f64, note: impl Into<String>) {
+        self.judge(name, (value, unit), value >= least, ("≥", least), note.into());
+    }
+
+    fn judge(&mut self, name: &str, (value, unit): (f64, Unit), held: bool, goal: (&str, f64), note: String) {
+        let (sign, goal) = goal;
+        self.json.insert(name.to_owned(), json!({"value": value, "goal": goal, "held": held}));
         let verdict = if held { "goal met" } else { "GOAL MISSED" };
-        let note = note.into();
         let comma = if note.is_empty() { "" } else { ", " };
         self.rows.push([
             name.to_owned(),
             show(value, unit),
-            format!("{verdict} (≤ {}){comma}{note}", show(most, unit)),
+            format!("{verdict} ({sign} {}){comma}{note}", show(goal, unit)),
         ]);
     }
 
@@ -150,7 +158,7 @@ impl Report {
         Ok(self.held())
     }
 
-    fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let (names, values) = (width(0), width(1));
         let mut table = format!("\n{}\n", self.title);

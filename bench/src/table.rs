@@ -52,6 +52,9 @@ pub(crate) fn section(results: &Results, section: Section) -> Option<String> {
         rounds(trials.rounds),
         trials.command
     );
+    if let Some(note) = section.note() {
+        let _ = writeln!(table, "{note}");
+    }
     Some(table)
 }
 
