@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         };
         let found = measure(options, &name, options.actors.unwrap_or(usual))?;
         let mut report = Report::new("actors: spawn, sleep, wake, crash, without sockets");
-        report.text("model", name, "one process, one thread");
+        report.text("model", name, "one process, one thread; its processor time");
         tell(&mut report, &found, *model)?;
         report.finish(options.json.as_deref())?;
     }

@@ -206,7 +206,7 @@ impl Section {
     /// What should be known about its figures.
     pub(crate) fn note(self) -> Option<&'static str> {
         (self == Self::Actors).then_some(
-            "One process, one thread, no system call. Goals: ≤ 256 B each, ≤ 1 µs for a message or a heartbeat, ≥ 1,000,000 \
+            "One process, one thread, no system call; processor time. Goals: ≤ 256 B each, ≤ 1 µs for a message or a heartbeat, ≥ 1,000,000 \
              spawned and ≥ 200,000 restarted a second. Ours have a whole session in a channel of 1,000 (a heartbeat is a \
              frame read, decoded and answered); the others hold a number, have nobody who restarts them, and are fewer.",
         )

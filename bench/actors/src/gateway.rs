@@ -11,6 +11,7 @@ use crate::{
     company::Company,
     evidence, memory,
     series::{Series, WAVES},
+    stopwatch::thread_time,
 };
 
 /// Clients that connect before the shard goes on with its rounds.
@@ -44,12 +45,12 @@ pub fn gateway(plan: Plan) -> Result<Value> {
     let before = memory::settled()?;
     let channels = (plan.actors / MEMBERS).max(1);
     let mut company = Company::new(&Company::config(), channels, clock, Crashes::default())?;
-    let spawned = arrive(&mut company, plan.actors, true, clock);
+    let spawned = arrive(&mut company, plan.actors, true);
     asleep(&company, plan.actors)?;
     let bytes = (memory::settled()? - before) / plan.actors as f64;
-    let heartbeats = heartbeats(&mut company, clock)?;
-    let deliveries = deliveries(&mut company, clock)?;
-    let crashes = crashes(&mut company, clock)?;
+    let heartbeats = heartbeats(&mut company)?;
+    let deliveries = deliveries(&mut company)?;
+    let crashes = crashes(&mut company)?;
     let pieces = anatomy::<ConnectionActor>().into_iter().map(|piece| (piece.name.to_owned(), piece.bytes.into()));
     Ok(json!({
         "actors": plan.actors,
@@ -69,13 +70,13 @@ pub fn gateway(plan: Plan) -> Result<Value> {
 fn bare(plan: Plan, clock: Clock) -> Result<(Series, f64)> {
     let before = memory::settled()?;
     let mut company = Company::new(&Company::config(), 1, clock, Crashes::default())?;
-    let spawned = arrive(&mut company, plan.actors, false, clock);
+    let spawned = arrive(&mut company, plan.actors, false);
     asleep(&company, plan.actors)?;
     Ok((spawned, (memory::settled()? - before) / plan.actors as f64))
 }
 
 /// Lets `count` clients connect, in as many waves as everything has.
-fn arrive(company: &mut Company, count: usize, with_session: bool, clock: Clock) -> Series {
+fn arrive(company: &mut Company, count: usize, with_session: bool) -> Series {
     let mut series = Series::default();
     for wave in 0..WAVES {
         let mut left = count * (wave + 1) / WAVES - count * wave / WAVES;
@@ -84,9 +85,9 @@ fn arrive(company: &mut Company, count: usize, with_session: bool, clock: Clock)
             // Made outside the time that counts: an HTTP worker does that.
             let openings = company.openings(left.min(ARRIVING), with_session);
             left -= openings.len();
-            let began = clock.elapsed();
+            let began = thread_time();
             company.open(openings);
-            took += clock.elapsed() - began;
+            took += thread_time() - began;
         }
         series.add(all, took);
     }
@@ -101,7 +102,7 @@ fn asleep(company: &Company, actors: usize) -> Result<()> {
 }
 
 /// Clients anywhere in the table send a heartbeat each and get their answer.
-fn heartbeats(company: &mut Company, clock: Clock) -> Result<Series> {
+fn heartbeats(company: &mut Company) -> Result<Series> {
     let mut dice = 7;
     let people = company.people();
     let wakes = (people as usize).min(WAKES);
@@ -116,9 +117,9 @@ fn heartbeats(company: &mut Company, clock: Clock) -> Result<Series> {
         while left > 0 {
             let batch: Vec<u32> = (0..left.min(SPEAKING)).map(|_| somebody(&mut dice, people)).collect();
             left -= batch.len();
-            let began = clock.elapsed();
+            let began = thread_time();
             company.speak(batch)?;
-            took += clock.elapsed() - began;
+            took += thread_time() - began;
         }
         // Who was drawn twice at once has had one edge, as in a kernel, and so one answer.
         let answers = (company.written() - before) / answer;
@@ -130,7 +131,7 @@ fn heartbeats(company: &mut Company, clock: Clock) -> Result<Series> {
 }
 
 /// Publications to channels drawn by chance.
-fn deliveries(company: &mut Company, clock: Clock) -> Result<Series> {
+fn deliveries(company: &mut Company) -> Result<Series> {
     let mut dice = 8;
     let people = company.people() as usize;
     let channels = company.channels();
@@ -138,11 +139,11 @@ fn deliveries(company: &mut Company, clock: Clock) -> Result<Series> {
     let mut series = Series::default();
     for _ in 0..WAVES {
         let before = company.census().ledger;
-        let began = clock.elapsed();
+        let began = thread_time();
         for _ in 0..publications {
             company.publish(somebody(&mut dice, channels as u32) as usize, 1)?;
         }
-        let took = clock.elapsed() - began;
+        let took = thread_time() - began;
         let after = company.census().ledger;
         let (offered, delivered) = (after.offered - before.offered, after.delivered - before.delivered);
         ensure!(offered == delivered && delivered > 0, "{offered} events offered, {delivered} delivered");
@@ -153,7 +154,7 @@ fn deliveries(company: &mut Company, clock: Clock) -> Result<Series> {
 }
 
 /// Clients all over the table crash their actors, no one twice.
-fn crashes(company: &mut Company, clock: Clock) -> Result<Series> {
+fn crashes(company: &mut Company) -> Result<Series> {
     let people = company.people();
     let crashes = CRASHES.min(people as usize / WAVES);
     let stride = u64::from(people) / (crashes * WAVES) as u64;
@@ -168,9 +169,9 @@ fn crashes(company: &mut Company, clock: Clock) -> Result<Series> {
             if batch.is_empty() {
                 break;
             }
-            let began = clock.elapsed();
+            let began = thread_time();
             company.speak(batch)?;
-            took += clock.elapsed() - began;
+            took += thread_time() - began;
         }
         let restarts = company.census().restarts - before;
         ensure!(restarts as usize == crashes, "{restarts} restarts of {crashes} crashes");

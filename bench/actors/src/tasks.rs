@@ -4,7 +4,6 @@
 use std::{cell::Cell, rc::Rc};
 
 use anyhow::{Result, ensure};
-use dormouse::clock::Clock;
 use serde_json::{Value, json};
 use tokio::{
     runtime::Builder,
@@ -15,6 +14,7 @@ use tokio::{
 use crate::{
     memory,
     series::{Series, WAVES},
+    stopwatch::thread_time,
 };
 
 /// Messages a mailbox holds.
@@ -32,14 +32,13 @@ pub fn tasks(actors: usize) -> Result<Value> {
 }
 
 async fn measure(actors: usize) -> Result<Value> {
-    let clock = Clock::start();
     let handled = Rc::new(Cell::new(0));
     let before = memory::settled()?;
     let mut addresses: Vec<Sender<u64>> = Vec::with_capacity(actors);
     let mut spawned = Series::default();
     for wave in 0..WAVES {
         let count = actors * (wave + 1) / WAVES - actors * wave / WAVES;
-        let began = clock.elapsed();
+        let began = thread_time();
         for nth in 0..count {
             let (address, mailbox) = mpsc::channel(MAILBOX);
             spawn_local(actor(mailbox, Rc::clone(&handled)));
@@ -50,13 +49,13 @@ async fn measure(actors: usize) -> Result<Value> {
             }
         }
         yield_now().await;
-        spawned.add(count, clock.elapsed() - began);
+        spawned.add(count, thread_time() - began);
     }
     let bytes = (memory::settled()? - before) / actors as f64;
     let mut messages = Series::default();
     let (mut dice, wakes) = (7_u64, actors.min(1_000_000));
     for _ in 0..WAVES {
-        let (goal, began) = (handled.get() + wakes as u64, clock.elapsed());
+        let (goal, began) = (handled.get() + wakes as u64, thread_time());
         let mut left = wakes;
         while left > 0 {
             for _ in 0..left.min(BATCH) {
@@ -69,7 +68,7 @@ async fn measure(actors: usize) -> Result<Value> {
         while handled.get() < goal {
             yield_now().await;
         }
-        messages.add(wakes, clock.elapsed() - began);
+        messages.add(wakes, thread_time() - began);
     }
     ensure!(handled.get() == (wakes * WAVES) as u64, "{} of {} messages were handled", handled.get(), wakes * WAVES);
     Ok(json!({
