@@ -32,11 +32,11 @@ const BOUNDS: [(&str, usize); 19] = [
     ("mailbox, in awake", 64),
     ("outbox, in awake", 56),
     ("reader, in awake", 8),
-    ("waiting message", 184),
-    ("message", 176),
+    ("waiting message", 24),
+    ("message", 16),
     // For a moment, or for some.
-    ("rare", 112),
-    ("welcome, in rare", 64),
+    ("rare", 208),
+    ("welcome, in rare", 112),
     ("budget entry", 32),
 ];
 
