@@ -104,29 +104,25 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         let mut contest =
             Contest { site: &site, contestants: &contestants, size, command: &command, results: &mut results };
         contest.run(*section)?;
-        // Each section is kept at once: a run takes long.
+        // Each section is kept and shown at once: a run takes long.
         results.store(&path)?;
+        for shown in sections.iter().filter(|shown| shown.source() == *section) {
+            if let Some(text) = table::section(&results, *shown) {
+                println!("{text}");
+                plot::draw(&results, *shown, &directory.join(format!("{date}-{}.svg", shown.name())))?;
+                put(options, shown.name(), &text)?;
+            }
+        }
+        let head = format!("Measured {date} on {}.\n\n{}", results.machine, table::contestants(&results));
+        put(options, "servers", &head)?;
+        if let Some(text) = goals::table(&results) {
+            put(options, "goals", &text)?;
+        }
     }
     fs::remove_dir_all(&scratch)?;
     println!("{}\n{}", results.machine, table::contestants(&results));
-    for section in &sections {
-        if let Some(text) = table::section(&results, *section) {
-            println!("{text}");
-            plot::draw(&results, *section, &directory.join(format!("{date}-{}.svg", section.name())))?;
-            if !options.quick {
-                table::put(&options.readme, section.name(), &text)?;
-            }
-        }
-    }
-    if !options.quick {
-        let head = format!("Measured {date} on {}.\n\n{}", results.machine, table::contestants(&results));
-        table::put(&options.readme, "servers", &head)?;
-    }
     if let Some(text) = goals::table(&results) {
         println!("{text}");
-        if !options.quick {
-            table::put(&options.readme, "goals", &text)?;
-        }
     }
     let behind = table::behind(&results);
     if !behind.is_empty() {
@@ -134,6 +130,11 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     println!("{}", path.display());
     Ok(sections.iter().filter_map(|section| results.trials(*section)).all(|trials| trials.failures.is_empty()))
+}
+
+/// Into the README, unless this is a quick look.
+fn put(options: &Options, name: &str, text: &str) -> Result<()> {
+    if options.quick { Ok(()) } else { table::put(&options.readme, name, text) }
 }
 
 /// Installs the peers that take part.
