@@ -86,10 +86,19 @@ impl RunQueue {
         next
     }
 
+    /// The next so many of a lane, which stay.
+    pub(super) fn first(&self, lane: Lane, count: usize) -> impl Iterator<Item = u32> + '_ {
+        self.lane(lane).iter().take(count).copied()
+    }
+
     pub(super) fn len(&self, lane: Lane) -> usize {
+        self.lane(lane).len()
+    }
+
+    fn lane(&self, lane: Lane) -> &VecDeque<u32> {
         match lane {
-            Lane::Heard => self.heard.len(),
-            Lane::Ready => self.ready.len(),
+            Lane::Heard => &self.heard,
+            Lane::Ready => &self.ready,
         }
     }
 
