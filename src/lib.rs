@@ -63,7 +63,8 @@
 //! | how a durable channel opens, waits and recovers | `channel/commits.rs`, `channel/backlog.rs` |
 //! | what is kept on disk, and how | `store/mod.rs` is the contract, `store/log/` the embedded engine |
 //! | what one connection may hold or cost | `shard/table.rs`, `shard/mailbox.rs`, `shard/output.rs` |
-//! | reading, writing, fairness | `shard/stream.rs` |
+//! | reading, writing, fairness | `shard/stream.rs`, `shard/run_queue.rs` |
+//! | what a burst costs | `channel/burst.rs` (offering), `shard/batch.rs` (turns) |
 //! | how sockets come, go and change records | `shard/socket.rs` |
 //! | what a crash file keeps, and what it hides | `shard/evidence.rs`, `connection/redact.rs`, `connection/mask.rs` |
 //! | what a simulated node is and breaks | `shard/simulation.rs`, `shard/wires.rs`, `shard/faults.rs`; scenarios in `tests/simulation/` |
