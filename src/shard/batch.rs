@@ -77,9 +77,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                     stalled = true;
                     return;
                 }
-                let unwanted = turn.mark().events == mark.events && B::class(&waiting.message) == Class::Event;
+                let reached = turn.mark();
+                let unwanted = reached.events == mark.events && B::class(&waiting.message) == Class::Event;
                 labels.push(turn.current_label());
-                mark = turn.mark();
+                mark = reached;
                 #[cfg(feature = "simulation")]
                 let after = if faults::has(Defect::SkippedCommit) { record.clone() } else { after };
                 // What goes with the record before may panic in its drop; this one is in its place then.

@@ -1,5 +1,5 @@
 //! Actors alone: one process, one thread, no socket. `company` is the server's own engine with chat connections; `tasks`
-//! and `addresses` are the plain actors one could have instead. Each is spawned, left idle, woken and (ours) crashed.
+//! and `addresses` are the plain actors one could have instead, measured by `counters`. Each is spawned, left idle, woken and (ours) crashed.
 //! Times are processor times of that thread (`stopwatch`).
 //!
 //! The program prints one JSON object for `dormouse-bench actors`, which runs it; `bench/benches/engine.rs` takes the
@@ -7,6 +7,7 @@
 
 mod addresses;
 mod company;
+mod counters;
 mod evidence;
 mod gateway;
 mod memory;
