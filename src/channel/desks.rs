@@ -39,12 +39,12 @@ impl ChannelHub {
                 self.under_way.owed = Some((session, tag));
                 self.desks.enroll(hash, session);
                 match &self.homes.storage {
-                    Some(storage) => {
+                    Some(storage) if storage.is_member(user) => {
                         if let Err(fault) = storage.memberships(user.into(), session, tag) {
                             self.answer_session(session, tag, Answer::Failed(fault), post);
                         }
                     }
-                    None => self.answer_session(session, tag, Answer::Memberships(Vec::new()), post),
+                    _ => self.answer_session(session, tag, Answer::Memberships(Vec::new()), post),
                 }
                 self.under_way.owed = None;
             }

@@ -145,6 +145,11 @@ impl Storage {
         self.read(Errand::Page { channel: Arc::clone(channel), ticket, range, limit })
     }
 
+    /// A user has memberships, and [`Storage::memberships`] says which.
+    pub(super) fn is_member(&self, user: &str) -> bool {
+        self.reader.store.archive().is_member_anywhere(user)
+    }
+
     /// Asks for a user's memberships; comes back as [`DeskRequest::Found`].
     pub(super) fn memberships(&self, user: CompactString, session: ConnectionId, tag: Tag) -> Result<(), Fault> {
         self.read(Errand::Memberships { user, session, tag })

@@ -1,13 +1,14 @@
 //! The WebSocket handshake, strict as RFC 6455 §4.2.1 wants it, and the way of its socket: out of actix-http, whose
 //! buffers and task are freed, and as a bare descriptor to a shard.
 //!
-//! Every upgrade request of the listener comes here, whatever its path, so what is no WebSocket is answered here too.
+//! Every upgrade request that actix-http has read comes here, whatever its path, so what is no WebSocket is answered here
+//! too. One whose head came in one piece has been taken already, in `first_look.rs`.
 
 use std::{net::TcpStream, sync::Arc};
 
 use actix_codec::Framed;
 use actix_http::{
-    HttpMessage as _, Request, Response, StatusCode, Uri,
+    HttpMessage as _, Method, Request, Response, StatusCode, Uri, Version,
     body::BodySize,
     h1::{self, Codec},
     header::{self, HeaderMap},
@@ -25,7 +26,7 @@ use crate::{
 
 /// A handshake that fails, as the client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum HandshakeError {
+pub(super) enum HandshakeError {
     #[error("a WebSocket handshake is a GET request")]
     Method,
     #[error("only WebSocket upgrades are known here: send `Upgrade: websocket` and `Connection: Upgrade`")]
@@ -98,21 +99,47 @@ enum Service {
     Echo,
 }
 
+/// The head of a request, whoever has read it.
+pub(super) struct Head<'a> {
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) query: &'a str,
+    pub(super) version: Version,
+    pub(super) headers: &'a HeaderMap,
+}
+
+impl<'a> From<&'a Request> for Head<'a> {
+    fn from(request: &'a Request) -> Self {
+        Self {
+            method: request.method(),
+            path: request.path(),
+            query: request.uri().query().unwrap_or_default(),
+            version: request.version(),
+            headers: request.headers(),
+        }
+    }
+}
+
+/// A handshake that is taken: it has its place among the sockets.
+pub(super) struct Admission {
+    service: Service,
+    /// The lines that answer it.
+    response: Vec<u8>,
+}
+
 /// Takes an upgrade request with its socket.
 pub(super) async fn upgrade(
     gateway: Arc<Gateway>,
     mut request: Request,
     framed: Framed<RuntimeStream, Codec>,
 ) -> Result<(), actix_web::Error> {
-    let admitted = admit(&gateway, &request);
+    let admitted = admit(&gateway, &Head::from(&request));
     forget(&mut request);
     match admitted {
-        Ok((service, accept)) => {
-            gateway.metrics.handshakes.with_label_values(&["accepted"]).inc();
-            if let Err(error) = hand_over(&gateway, service, &accept, framed).await {
-                tracing::debug!(%error, "a socket was lost between handshake and shard");
-                gateway.sockets.closed();
-            }
+        Ok(admission) => {
+            // Everything HTTP about the connection is freed here.
+            let parts = framed.into_parts();
+            hand_over(&gateway, admission, parts.io, parts.read_buf.to_vec()).await;
         }
         Err(refusal) => {
             gateway.metrics.handshakes.with_label_values(&[refusal.label()]).inc();
@@ -129,15 +156,15 @@ fn forget(request: &mut Request) {
     request.head_mut().uri = Uri::default();
 }
 
-/// Whether this request is a handshake we can take, and the lines that answer it. Takes a place for the socket.
-fn admit(gateway: &Gateway, request: &Request) -> Result<(Service, Vec<u8>), HandshakeError> {
-    let headers = request.headers();
-    let service = match request.path() {
+/// Whether this request is a handshake we can take. Takes a place for the socket.
+pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, HandshakeError> {
+    let headers = head.headers;
+    let service = match head.path {
         "/v1/gateway" => Some(true),
         "/v1/echo" if gateway.echo.is_some() => Some(false),
         _ => None,
     };
-    if request.method() != actix_http::Method::GET {
+    if *head.method != Method::GET {
         return Err(HandshakeError::Method);
     }
     if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade") {
@@ -147,7 +174,7 @@ fn admit(gateway: &Gateway, request: &Request) -> Result<(Service, Vec<u8>), Han
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(HandshakeError::Version);
     }
-    if request.version() != actix_http::Version::HTTP_11 || !headers.contains_key(header::HOST) {
+    if head.version != Version::HTTP_11 || !headers.contains_key(header::HOST) {
         return Err(HandshakeError::Host);
     }
     if has_body(headers) {
@@ -170,33 +197,32 @@ fn admit(gateway: &Gateway, request: &Request) -> Result<(Service, Vec<u8>), Han
     if !gateway.sockets.admit(gateway.config.limits.max_connections) {
         return Err(HandshakeError::Full);
     }
-    let mut accept = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+    let mut response = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
         sec-websocket-accept: "
         .to_vec();
-    accept.extend_from_slice(&hash_key(key.as_bytes()));
+    response.extend_from_slice(&hash_key(key.as_bytes()));
     let service = if is_gateway {
-        let opening = opening(request);
+        let opening = opening(head);
         if let Some(encoding) = opening.encoding.filter(|_| headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL)) {
-            accept.extend_from_slice(b"\r\nsec-websocket-protocol: ");
-            accept.extend_from_slice(encoding.subprotocol().as_bytes());
+            response.extend_from_slice(b"\r\nsec-websocket-protocol: ");
+            response.extend_from_slice(encoding.subprotocol().as_bytes());
         }
         Service::Gateway(opening)
     } else {
         Service::Echo
     };
-    accept.extend_from_slice(b"\r\n\r\n");
-    Ok((service, accept))
+    response.extend_from_slice(b"\r\n\r\n");
+    Ok(Admission { service, response })
 }
 
 /// What the request says about the client.
-fn opening(request: &Request) -> Opening {
-    let query = request.uri().query().unwrap_or_default();
-    let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+fn opening(head: &Head<'_>) -> Opening {
+    let parameters: Vec<(String, String)> = serde_urlencoded::from_str(head.query).unwrap_or_default();
     let parameter = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let subscribe = parameter("subscribe").unwrap_or_default();
     Opening {
-        encoding: encoding(request.headers()),
-        token: parameter("token").or_else(|| bearer(request.headers())),
+        encoding: encoding(head.headers),
+        token: parameter("token").or_else(|| bearer(head.headers)),
         subscribe: subscribe.split(',').filter(|name| !name.is_empty()).map(ToOwned::to_owned).collect(),
     }
 }
@@ -236,20 +262,21 @@ fn has_body(headers: &HeaderMap) -> bool {
         || headers.get_all(header::CONTENT_LENGTH).any(|value| length(value) != Some(0))
 }
 
-/// Frees everything HTTP about the connection and gives its bare socket to a shard.
-async fn hand_over(
-    gateway: &Gateway,
-    service: Service,
-    accept: &[u8],
-    framed: Framed<RuntimeStream, Codec>,
-) -> anyhow::Result<()> {
-    let parts = framed.into_parts();
-    let unread = parts.read_buf.to_vec();
-    let socket: TcpStream = parts.io.into_std()?;
-    socket.set_nodelay(true)?;
+/// Gives the bare socket to a shard. `unread`: what came behind the handshake.
+pub(super) async fn hand_over(gateway: &Gateway, admission: Admission, stream: RuntimeStream, unread: Vec<u8>) {
+    gateway.metrics.handshakes.with_label_values(&["accepted"]).inc();
+    if let Err(error) = adopt(gateway, admission, stream, unread).await {
+        tracing::debug!(%error, "a socket was lost between handshake and shard");
+        gateway.sockets.closed();
+    }
+}
+
+async fn adopt(gateway: &Gateway, admission: Admission, stream: RuntimeStream, unread: Vec<u8>) -> anyhow::Result<()> {
+    let Admission { service, response } = admission;
+    let socket: TcpStream = stream.into_std()?;
     match (service, &gateway.echo) {
-        (Service::Gateway(opening), _) => gateway.shards.adopt(socket, accept.to_vec(), unread, opening).await?,
-        (Service::Echo, Some(echo)) => echo.adopt(socket, accept.to_vec(), unread, ()).await?,
+        (Service::Gateway(opening), _) => gateway.shards.adopt(socket, response, unread, opening).await?,
+        (Service::Echo, Some(echo)) => echo.adopt(socket, response, unread, ()).await?,
         (Service::Echo, None) => anyhow::bail!("echo is off"),
     }
     Ok(())

@@ -1,16 +1,17 @@
-//! The one listener: actix-http with its upgrade service for WebSocket handshakes, the actix-web app for all else.
+//! The one listener: a first look takes handshakes that came in one piece, actix-http with its upgrade service the others,
+//! the actix-web app all else.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, Request};
 use actix_server::{Server, ServerHandle};
-use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{ServiceFactory as _, ServiceFactoryExt as _, fn_factory, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 
-use crate::http::{gateway::Gateway, handshake, routes};
+use crate::http::{first_look, gateway::Gateway, handshake, routes};
 
 /// A client gets this long to send its request's head (a slow-loris costs a task and a buffer no longer).
-const HEAD_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// Idle HTTP connections are closed after this.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -23,6 +24,8 @@ pub fn bind(gateway: &crate::config::Listen) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(gateway.backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
@@ -35,9 +38,9 @@ pub fn bind(gateway: &crate::config::Listen) -> io::Result<TcpListener> {
 pub fn serve(gateway: &Arc<Gateway>, listener: TcpListener, workers: usize) -> io::Result<(Server, ServerHandle)> {
     let gateway = Arc::clone(gateway);
     let service = move || {
-        let for_upgrade = Arc::clone(&gateway);
-        let app = App::new().app_data(web::Data::from(Arc::clone(&gateway))).configure(routes::configure);
-        HttpService::build()
+        let (for_upgrade, for_app) = (Arc::clone(&gateway), Arc::clone(&gateway));
+        let app = App::new().app_data(web::Data::from(for_app)).configure(routes::configure);
+        let http = HttpService::build()
             .client_request_timeout(HEAD_WITHIN)
             .keep_alive(KEEP_ALIVE)
             .upgrade(fn_service(move |(request, framed): (Request, _)| {
@@ -45,7 +48,15 @@ pub fn serve(gateway: &Arc<Gateway>, listener: TcpListener, workers: usize) -> i
             }))
             .h1(map_config(app, |()| AppConfig::default()))
             .tcp()
-            .map_err(|error| tracing::debug!(?error, "http connection ended"))
+            .map_err(|error| tracing::debug!(?error, "http connection ended"));
+        let gateway = Arc::clone(&gateway);
+        fn_factory(move || {
+            let (http, gateway) = (http.new_service(()), Arc::clone(&gateway));
+            async move {
+                let http = Rc::new(http.await?);
+                Ok::<_, ()>(fn_service(move |stream| first_look::serve(Arc::clone(&gateway), Rc::clone(&http), stream)))
+            }
+        })
     };
     let server =
         Server::build().workers(workers).disable_signals().shutdown_timeout(1).listen("http", listener, service)?.run();

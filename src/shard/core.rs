@@ -72,6 +72,8 @@ pub(super) struct Core<B: Behaviour, N: Network = Poller> {
     /// A socket whose turn asked for its transfer, until the service loop has gathered what belongs to it.
     pub(super) moving: Option<(ConnectionId, B::Ticket)>,
     closes: Vec<(ConnectionId, Close)>,
+    /// New connections whose first words wait for an answer, see [`Core::uncork`].
+    pub(super) corked: Vec<ConnectionId>,
     /// The turn that has just been refused its commit had stalled.
     pub(super) stalled: bool,
     /// Letters of the last batch not yet handled, the next one last; they outlive a panic.
@@ -133,6 +135,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             sweeper: Sweeper::default(),
             moving: None,
             closes: Vec::new(),
+            corked: Vec::new(),
             stalled: false,
             letters: Vec::new(),
             ended: Vec::new(),
@@ -203,7 +206,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 slot.ended |= ready.ended;
                 if ready.readable {
                     queue.push_heard(index, &mut slot.place);
-                } else if slot.readable || slot.awake.as_ref().is_some_and(|awake| !awake.outbox.is_empty()) {
+                    return;
+                }
+                let waits = slot.awake.as_ref().is_some_and(|awake| !awake.corked && !awake.outbox.is_empty());
+                if slot.readable || waits {
                     queue.push(index, &mut slot.place);
                 }
             }
@@ -304,6 +310,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     pub(super) fn tick(&mut self, late: f64) {
         self.now = self.clock.now();
         self.sweep();
+        self.uncork();
         self.lingering.sweep(self.now, &mut self.ledger);
         self.with_hub(|hub, post| hub.tick(post));
         self.settle();

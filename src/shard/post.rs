@@ -55,6 +55,7 @@ impl<M> Spare<M> {
             awake.mailbox.shrink(KEEP_MESSAGES);
             awake.unread = Vec::new();
             awake.outbox = Default::default();
+            awake.corked = false;
             self.boxes.push(awake);
         }
     }

@@ -139,12 +139,18 @@ impl<B: Behaviour> Simulation<B> {
     }
 
     /// A socket whose handshake is done comes to `shard`; up to `capacity` bytes are kept for its peer to take.
-    pub fn connect(&mut self, shard: usize, opening: B::Opening, unread: Vec<u8>, capacity: usize) -> Peer {
+    /// The result is as that of [`Simulation::round`].
+    pub fn connect(
+        &mut self,
+        shard: usize,
+        opening: B::Opening,
+        unread: Vec<u8>,
+        capacity: usize,
+    ) -> (Peer, Result<(), Escaped>) {
         let (socket, peer) = Wires::connect(capacity);
         let _admitted = self.sockets.admit(usize::MAX);
-        let _context = self.local.enter();
-        self.cores[shard].adopt(Arrival { socket, response: Vec::new(), unread, opening });
-        peer
+        let arrival = Arrival { socket, response: Vec::new(), unread, opening };
+        (peer, self.run(shard, |core| core.adopt(arrival)))
     }
 
     /// Runs one round. `true`: there is more to do at once.

@@ -41,14 +41,44 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             return self.sockets.closed();
         };
         let Some(index) = self.insert(record, socket) else { return };
+        self.serving = self.table.id(index);
         self.turn.output.bytes.extend_from_slice(&response);
+        let mut stays = false;
         match self.run(index, Mail::Opened(&opening), false) {
-            Next::Go | Next::Retry => self.keep_unread(index, Reader::default(), unread),
+            Next::Go | Next::Retry => {
+                self.keep_unread(index, Reader::default(), unread);
+                stays = true;
+            }
             Next::Move => self.send_transfer(index, Reader::default(), unread),
             Next::Stop => {}
         }
-        self.finish(index);
+        // What it asked for may be answered already, or soon: then everything leaves in one packet.
+        if !stays || self.serve_mailbox(index) {
+            self.cork(index);
+            self.finish(index);
+        }
+        self.serving = None;
         self.settle();
+    }
+
+    /// What a new connection is sent is kept back while it waits for answers, until the next tick at the latest.
+    fn cork(&mut self, index: u32) {
+        if let Some(slot) = self.table.get_mut(index).filter(|slot| slot.held && slot.socket.is_some()) {
+            slot.awake.get_or_insert_with(|| self.spare.take()).corked = true;
+            self.corked.extend(self.table.id(index));
+        }
+    }
+
+    /// Sends what has been kept back for long enough.
+    pub(super) fn uncork(&mut self) {
+        for id in std::mem::take(&mut self.corked) {
+            let Some(index) = self.table.find(id) else { continue };
+            let awake = self.table.get_mut(index).and_then(|slot| slot.awake.as_mut());
+            if let Some(awake) = awake.filter(|awake| awake.corked) {
+                awake.corked = false;
+                self.finish(index);
+            }
+        }
     }
 
     fn insert(&mut self, record: B::Record, socket: N::Socket) -> Option<u32> {

@@ -37,7 +37,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         if slot.awake.is_none() {
             self.spare.woken += 1;
         }
-        self.flush(index);
+        // Room is made for what its turns send; what is little leaves together with that.
+        let waiting = slot.awake.as_ref().map_or(0, |awake| awake.outbox.len());
+        if waiting >= WRITE_AT || !self.has_room(index) {
+            self.flush(index);
+        }
         if self.serve_mailbox(index) && (self.is_behind(index) || self.serve_input(index)) {
             self.finish(index);
         }
@@ -53,7 +57,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     }
 
     /// `false`: this connection needs nothing more in this round.
-    fn serve_mailbox(&mut self, index: u32) -> bool {
+    pub(super) fn serve_mailbox(&mut self, index: u32) -> bool {
         let mut budget = self.options.budget;
         while budget > 0 {
             if !self.has_room(index) {
@@ -282,6 +286,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let output = &mut self.turn.output;
         let (flushed, delivered) = match &mut slot.awake {
             Some(awake) if !awake.outbox.is_empty() => {
+                awake.corked = false;
                 #[cfg(feature = "simulation")]
                 if faults::has(Defect::ReorderedFlush) {
                     std::mem::swap(&mut awake.outbox, output);
@@ -308,7 +313,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 
     /// After its service: writes, then queues the connection again, or lets it sleep.
     pub(super) fn finish(&mut self, index: u32) {
-        if !self.flush(index) {
+        if !self.keep_back(index) && !self.flush(index) {
             return;
         }
         let room = self.has_room(index);
@@ -335,6 +340,14 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         } else if awake.is_idle() {
             self.sleep(index);
         }
+    }
+
+    /// Keeps the output of a connection for later if it is corked and still waits for answers.
+    fn keep_back(&mut self, index: u32) -> bool {
+        let Some(slot) = self.table.get_mut(index).filter(|slot| slot.held) else { return false };
+        let Some(awake) = slot.awake.as_mut().filter(|awake| awake.corked) else { return false };
+        awake.outbox.append(&mut self.turn.output);
+        true
     }
 
     fn sleep(&mut self, index: u32) {

@@ -48,11 +48,14 @@ pub(super) struct Awake<M> {
     pub(super) reader: Reader,
     /// Bytes read and not yet looked at.
     pub(super) unread: Vec<u8>,
+    /// What waits in the outbox is kept back until there is more ([`super::core::Core::uncork`]).
+    pub(super) corked: bool,
 }
 
 impl<M> Default for Awake<M> {
     fn default() -> Self {
-        Self { mailbox: Mailbox::default(), outbox: Output::default(), reader: Reader::default(), unread: Vec::new() }
+        let (mailbox, outbox, reader) = (Mailbox::default(), Output::default(), Reader::default());
+        Self { mailbox, outbox, reader, unread: Vec::new(), corked: false }
     }
 }
 

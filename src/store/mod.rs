@@ -84,8 +84,11 @@ pub trait Archive: Send + Sync {
     /// Members of a channel with their cursors, in order of their names. From memory.
     fn members(&self, channel: &str) -> Vec<(CompactString, Cursors)>;
 
-    /// Channels a user is a member of, in order of their names. From memory.
+    /// Channels a user is a member of, in order of their names. From memory, and as long as `unread` for each.
     fn memberships(&self, user: &str) -> Vec<Membership>;
+
+    /// Whether a user is a member of any channel. From memory.
+    fn is_member_anywhere(&self, user: &str) -> bool;
 
     /// Whether a user is a member of a channel. From memory.
     fn is_member(&self, channel: &str, user: &str) -> bool;

@@ -69,6 +69,10 @@ impl<P: Clone + PartialEq + Send + Sync, F: Fetch<P>> Archive for Shared<P, F> {
         self.state().memberships(user)
     }
 
+    fn is_member_anywhere(&self, user: &str) -> bool {
+        self.state().is_member_anywhere(user)
+    }
+
     fn is_member(&self, channel: &str, user: &str) -> bool {
         self.state().standing(channel, user).unwrap_or_default().0
     }

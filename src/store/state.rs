@@ -230,6 +230,11 @@ impl<P: Clone + PartialEq> State<P> {
         names.filter_map(membership).collect()
     }
 
+    pub(super) fn is_member_anywhere(&self, user: &str) -> bool {
+        let number = self.users.numbers.get(user);
+        number.is_some_and(|number| !self.users.all[*number as usize].1.is_empty())
+    }
+
     /// Where the events of a page are, rising with their offsets, and whether there are more.
     pub(super) fn places(&self, channel: &str, range: Range, limit: usize) -> (Vec<(u64, P)>, bool) {
         let Some(channel) = self.channels.get(channel) else { return (Vec::new(), false) };

@@ -366,10 +366,11 @@ impl Scenario {
             token: identified.then(|| own.user.clone()),
             subscribe: if identified { vec![self.plan.channel(&mut self.rng)] } else { Vec::new() },
         };
-        let peer = self.node.connect(shard, opening, Vec::new(), self.plan.capacity);
+        let (peer, result) = self.node.connect(shard, opening, Vec::new(), self.plan.capacity);
         self.sockets += 1;
         let slow = self.rng.random_ratio(1, 10);
         self.clients[client].opened(peer, identified, self.clock.elapsed(), slow);
+        self.escaped(result)?;
         self.after()
     }
 

@@ -28,7 +28,7 @@ const BOUNDS: [(&str, usize); 19] = [
     ("subscription, in the identity", 16),
     ("heap of a session with one subscription", 80),
     // While something is going on.
-    ("awake", 152),
+    ("awake", 160),
     ("mailbox, in awake", 64),
     ("outbox, in awake", 56),
     ("reader, in awake", 8),

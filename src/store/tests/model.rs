@@ -152,6 +152,7 @@ impl Model {
                 let others = channel.events.range(cursors.read + 1..).filter(|(_, (from, _))| *from != user).count();
                 assert_eq!(archive.unread(name, &user, cursors.read), others as u64, "{name} {user}");
                 let memberships = archive.memberships(&user);
+                assert_eq!(archive.is_member_anywhere(&user), !memberships.is_empty());
                 assert_eq!(memberships.iter().any(|m| m.channel == *name), channel.members.contains(&user));
             }
         }
