@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// How many [default: 5000000, of other models 1000000, quick 200000]
     #[arg(long)]
     actors: Option<usize>,
+    /// Everything is measured so many times
+    #[arg(long, default_value_t = 5)]
+    waves: usize,
     /// Only these
     #[arg(long, value_delimiter = ',')]
     model: Vec<Model>,
@@ -70,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 fn measure(options: &Options, model: &str, actors: usize) -> Result<Value> {
     let program = options.bin.with_file_name(PROGRAM);
     let mut command = Command::new(&program);
-    command.args([model, "--actors", &actors.to_string()]);
+    command.args([model, "--actors", &actors.to_string(), "--waves", &options.waves.to_string()]);
     let output = command.output().with_context(|| format!("cannot run {}", program.display()))?;
     ensure!(output.status.success(), "{PROGRAM}: {}", String::from_utf8_lossy(&output.stderr).trim());
     serde_json::from_slice(&output.stdout).with_context(|| format!("{PROGRAM} has printed something else"))

@@ -6,6 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 use anyhow::Result;
 
 use crate::{
+    clock,
     contestant::{Contestant, DORMOUSE, FLOOR, Site, Trial},
     figures::Section,
     results::Results,
@@ -81,6 +82,7 @@ impl Contest<'_> {
     /// Runs what `section` needs. A contestant that fails keeps its other rounds and the reason.
     pub(crate) fn run(&mut self, section: Section) -> Result<()> {
         eprintln!("{} …", section.name());
+        let begun = clock::now();
         self.results.begin(section, self.size.rounds, self.command);
         let mut resting: VecDeque<(&Contestant, Trial)> = VecDeque::new();
         for round in 0..self.size.rounds {
@@ -105,6 +107,7 @@ impl Contest<'_> {
         for (contestant, trial) in resting {
             self.results.keep(section, contestant, trial.figures());
         }
+        eprintln!("{}: {} s", section.name(), begun.elapsed().as_secs());
         Ok(())
     }
 
@@ -114,8 +117,8 @@ impl Contest<'_> {
         let size = self.size;
         let line = match section {
             Section::Actors if !contestant.has_actors() => return None,
-            Section::Actors if contestant.name == DORMOUSE => format!("actors --actors {}", size.actors),
-            Section::Actors => format!("actors --actors {}", size.other_actors),
+            Section::Actors if contestant.name == DORMOUSE => format!("actors --waves 1 --actors {}", size.actors),
+            Section::Actors => format!("actors --waves 1 --actors {}", size.other_actors),
             _ if contestant.is_model() => return None,
             Section::Density | Section::Idle => format!(
                 "density --connections {} --settle {}ms --idle-seconds {}",

@@ -5,7 +5,10 @@ use actix::{Actor, Addr, Context, Handler, Message};
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::counters::{Handled, measure};
+use crate::{
+    counters::{Handled, measure},
+    gateway::Plan,
+};
 
 struct Counter {
     handled: Handled,
@@ -31,8 +34,8 @@ impl Handler<Add> for Counter {
 ///
 /// # Errors
 /// A message was lost.
-pub fn addresses(actors: usize) -> Result<Value> {
+pub fn addresses(plan: Plan) -> Result<Value> {
     let spawn = |handled| Counter { handled }.start();
     let tell = |address: &Addr<Counter>| Ok(address.try_send(Add(1))?);
-    actix_rt::System::new().block_on(measure(actors, spawn, tell))
+    actix_rt::System::new().block_on(measure(plan, spawn, tell))
 }

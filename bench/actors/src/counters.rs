@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::task::yield_now;
 
 use crate::{
-    gateway::somebody,
+    gateway::{Plan, somebody},
     memory,
-    series::{Series, WAVES},
+    series::Series,
     stopwatch::thread_time,
 };
 
@@ -20,12 +20,12 @@ const BATCH: usize = 1_024;
 /// What all actors of a measurement have handled.
 pub(crate) type Handled = Rc<Cell<u64>>;
 
-/// Everything about `actors` of them on this thread. `spawn` makes one, `tell` sends it the number 1.
+/// Everything about them on this thread. `spawn` makes one, `tell` sends it the number 1.
 ///
 /// # Errors
 /// A message was lost.
 pub(crate) async fn measure<A>(
-    actors: usize,
+    Plan { actors, waves }: Plan,
     spawn: impl Fn(Handled) -> A,
     tell: impl Fn(&A) -> Result<()>,
 ) -> Result<Value> {
@@ -33,8 +33,8 @@ pub(crate) async fn measure<A>(
     let before = memory::settled()?;
     let mut addresses = Vec::with_capacity(actors);
     let mut spawned = Series::default();
-    for wave in 0..WAVES {
-        let count = actors * (wave + 1) / WAVES - actors * wave / WAVES;
+    for wave in 0..waves {
+        let count = actors * (wave + 1) / waves - actors * wave / waves;
         let began = thread_time();
         for nth in 0..count {
             addresses.push(spawn(Rc::clone(&handled)));
@@ -49,7 +49,7 @@ pub(crate) async fn measure<A>(
     let bytes = (memory::settled()? - before) / actors as f64;
     let mut messages = Series::default();
     let (mut dice, wakes) = (7_u64, actors.min(1_000_000));
-    for _ in 0..WAVES {
+    for _ in 0..waves {
         let (goal, began) = (handled.get() + wakes as u64, thread_time());
         let mut left = wakes;
         while left > 0 {
@@ -64,7 +64,7 @@ pub(crate) async fn measure<A>(
         }
         messages.add(wakes, thread_time() - began);
     }
-    ensure!(handled.get() == (wakes * WAVES) as u64, "{} of {} messages were handled", handled.get(), wakes * WAVES);
+    ensure!(handled.get() == (wakes * waves) as u64, "{} of {} messages were handled", handled.get(), wakes * waves);
     Ok(json!({
         "actors": actors,
         "bytes": bytes,

@@ -11,12 +11,7 @@ use dormouse::{
     telemetry::Metrics,
 };
 
-use crate::{
-    company::Company,
-    gateway::PANIC,
-    series::{Series, WAVES},
-    stopwatch::thread_time,
-};
+use crate::{company::Company, gateway::PANIC, series::Series, stopwatch::thread_time};
 
 /// Crashes at once: fewer than may wait for their files.
 const BATCH: u32 = 64;
@@ -27,7 +22,7 @@ const BATCHES: u32 = 8;
 ///
 /// # Errors
 /// A crash has no file.
-pub(crate) fn restarts(clock: Clock) -> Result<Series> {
+pub(crate) fn restarts(clock: Clock, waves: usize) -> Result<Series> {
     let folder = env::temp_dir().join(format!("dormouse-actors-{}", process::id()));
     let series = System::new().block_on(async {
         let (scribe, metrics) = (Arbiter::new(), Metrics::new()?);
@@ -36,8 +31,8 @@ pub(crate) fn restarts(clock: Clock) -> Result<Series> {
         let files = Folder { path: folder.clone(), most: 10, payloads: false, program: None };
         let outbox = CrashFiles::start(&scribe.handle(), &Children::new(clock, 7), files, counters.clone());
         // As many at once as there will be.
-        let crashes = Crashes::with_files(clock, outbox, WAVES * (BATCH * BATCHES) as usize);
-        let series = measure(clock, crashes, &counters);
+        let crashes = Crashes::with_files(clock, outbox, waves * (BATCH * BATCHES) as usize);
+        let series = measure(clock, crashes, &counters, waves);
         // This thread remembers whom to ask whether a crash deserves a file: not for longer than he lives.
         trace_for(&Crashes::default());
         series
@@ -46,13 +41,13 @@ pub(crate) fn restarts(clock: Clock) -> Result<Series> {
     series
 }
 
-fn measure(clock: Clock, crashes: Crashes, counters: &Counters) -> Result<Series> {
+fn measure(clock: Clock, crashes: Crashes, counters: &Counters, waves: usize) -> Result<Series> {
     let mut company = Company::new(&Company::config(), 1, clock, crashes)?;
-    let openings = company.openings(WAVES * (BATCH * BATCHES) as usize, true);
+    let openings = company.openings(waves * (BATCH * BATCHES) as usize, true);
     company.open(openings);
     company.say(PANIC);
     let (mut series, mut crashed) = (Series::default(), 0);
-    for _ in 0..WAVES {
+    for _ in 0..waves {
         let mut took = Duration::ZERO;
         for _ in 0..BATCHES {
             let began = thread_time();

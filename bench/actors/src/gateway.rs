@@ -7,12 +7,7 @@ use anyhow::{Result, ensure};
 use dormouse::{clock::Clock, connection::ConnectionActor, shard::anatomy, supervision::Crashes};
 use serde_json::{Value, json};
 
-use crate::{
-    company::Company,
-    evidence, memory,
-    series::{Series, WAVES},
-    stopwatch::thread_time,
-};
+use crate::{company::Company, evidence, memory, series::Series, stopwatch::thread_time};
 
 /// Clients that connect before the shard goes on with its rounds.
 const ARRIVING: usize = 64;
@@ -33,6 +28,8 @@ pub(crate) const PANIC: &str = r#"{"op":"chaos","fault":"panic"}"#;
 pub struct Plan {
     /// With a session.
     pub actors: usize,
+    /// Everything is measured so many times.
+    pub waves: usize,
 }
 
 /// Everything about our actors.
@@ -45,12 +42,12 @@ pub fn gateway(plan: Plan) -> Result<Value> {
     let before = memory::settled()?;
     let channels = (plan.actors / MEMBERS).max(1);
     let mut company = Company::new(&Company::config(), channels, clock, Crashes::default())?;
-    let spawned = arrive(&mut company, plan.actors, true);
+    let spawned = arrive(&mut company, plan, true);
     asleep(&company, plan.actors)?;
     let bytes = (memory::settled()? - before) / plan.actors as f64;
-    let heartbeats = heartbeats(&mut company)?;
-    let deliveries = deliveries(&mut company)?;
-    let crashes = crashes(&mut company)?;
+    let heartbeats = heartbeats(&mut company, plan.waves)?;
+    let deliveries = deliveries(&mut company, plan.waves)?;
+    let crashes = crashes(&mut company, plan.waves)?;
     let pieces = anatomy::<ConnectionActor>().into_iter().map(|piece| (piece.name.to_owned(), piece.bytes.into()));
     Ok(json!({
         "actors": plan.actors,
@@ -62,7 +59,7 @@ pub fn gateway(plan: Plan) -> Result<Value> {
         "delivery": deliveries.micros(),
         "heartbeat": heartbeats.micros(),
         "restarted": crashes.per_second(),
-        "restarted with evidence": evidence::restarts(clock)?.per_second(),
+        "restarted with evidence": evidence::restarts(clock, plan.waves)?.per_second(),
     }))
 }
 
@@ -70,16 +67,16 @@ pub fn gateway(plan: Plan) -> Result<Value> {
 fn bare(plan: Plan, clock: Clock) -> Result<(Series, f64)> {
     let before = memory::settled()?;
     let mut company = Company::new(&Company::config(), 1, clock, Crashes::default())?;
-    let spawned = arrive(&mut company, plan.actors, false);
+    let spawned = arrive(&mut company, plan, false);
     asleep(&company, plan.actors)?;
     Ok((spawned, (memory::settled()? - before) / plan.actors as f64))
 }
 
-/// Lets `count` clients connect, in as many waves as everything has.
-fn arrive(company: &mut Company, count: usize, with_session: bool) -> Series {
+/// Lets all clients connect, in as many waves as everything has.
+fn arrive(company: &mut Company, Plan { actors, waves }: Plan, with_session: bool) -> Series {
     let mut series = Series::default();
-    for wave in 0..WAVES {
-        let mut left = count * (wave + 1) / WAVES - count * wave / WAVES;
+    for wave in 0..waves {
+        let mut left = actors * (wave + 1) / waves - actors * wave / waves;
         let (all, mut took) = (left, Duration::ZERO);
         while left > 0 {
             // Made outside the time that counts: an HTTP worker does that.
@@ -102,7 +99,7 @@ fn asleep(company: &Company, actors: usize) -> Result<()> {
 }
 
 /// Clients anywhere in the table send a heartbeat each and get their answer.
-fn heartbeats(company: &mut Company) -> Result<Series> {
+fn heartbeats(company: &mut Company, waves: usize) -> Result<Series> {
     let mut dice = 7;
     let people = company.people();
     let wakes = (people as usize).min(WAKES);
@@ -111,7 +108,7 @@ fn heartbeats(company: &mut Company) -> Result<Series> {
     company.speak([first])?;
     let answer = company.written() - before;
     let mut series = Series::default();
-    for _ in 0..WAVES {
+    for _ in 0..waves {
         let before = company.written();
         let (mut left, mut took) = (wakes, Duration::ZERO);
         while left > 0 {
@@ -131,13 +128,13 @@ fn heartbeats(company: &mut Company) -> Result<Series> {
 }
 
 /// Publications to channels drawn by chance.
-fn deliveries(company: &mut Company) -> Result<Series> {
+fn deliveries(company: &mut Company, waves: usize) -> Result<Series> {
     let mut dice = 8;
     let people = company.people() as usize;
     let channels = company.channels();
     let publications = (people.min(WAKES) * channels / people).max(1);
     let mut series = Series::default();
-    for _ in 0..WAVES {
+    for _ in 0..waves {
         let before = company.census().ledger;
         let began = thread_time();
         for _ in 0..publications {
@@ -154,15 +151,15 @@ fn deliveries(company: &mut Company) -> Result<Series> {
 }
 
 /// Clients all over the table crash their actors, no one twice.
-fn crashes(company: &mut Company) -> Result<Series> {
+fn crashes(company: &mut Company, waves: usize) -> Result<Series> {
     let people = company.people();
-    let crashes = CRASHES.min(people as usize / WAVES);
-    let stride = u64::from(people) / (crashes * WAVES) as u64;
+    let crashes = CRASHES.min(people as usize / waves);
+    let stride = u64::from(people) / (crashes * waves) as u64;
     let mut series = Series::default();
     company.say(PANIC);
-    for wave in 0..WAVES {
+    for wave in 0..waves {
         let before = company.census().restarts;
-        let mut victims = (0..crashes).map(|nth| ((nth * WAVES + wave) as u64 * stride) as u32);
+        let mut victims = (0..crashes).map(|nth| ((nth * waves + wave) as u64 * stride) as u32);
         let mut took = Duration::ZERO;
         loop {
             let batch: Vec<u32> = victims.by_ref().take(SPEAKING).collect();

@@ -17,6 +17,9 @@ struct CommandLine {
     /// How many
     #[arg(long)]
     actors: usize,
+    /// Everything is measured so many times
+    #[arg(long, default_value_t = 5)]
+    waves: usize,
 }
 
 /// Whose actors.
@@ -28,11 +31,12 @@ enum Model {
 }
 
 fn main() -> Result<()> {
-    let CommandLine { model, actors } = CommandLine::parse();
+    let CommandLine { model, actors, waves } = CommandLine::parse();
+    let plan = Plan { actors, waves: waves.max(1) };
     let figures = match model {
-        Model::Dormouse => gateway(Plan { actors }),
-        Model::Tokio => tasks(actors),
-        Model::Actix => addresses(actors),
+        Model::Dormouse => gateway(plan),
+        Model::Tokio => tasks(plan),
+        Model::Actix => addresses(plan),
     };
     println!("{}", figures?);
     Ok(())

@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Waves of each measurement.
-pub(crate) const WAVES: usize = 5;
-
 /// See the file's head.
 #[derive(Debug, Default)]
 pub(crate) struct Series {

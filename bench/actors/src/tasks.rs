@@ -9,7 +9,10 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use crate::counters::{Handled, measure};
+use crate::{
+    counters::{Handled, measure},
+    gateway::Plan,
+};
 
 /// Messages a mailbox holds.
 const MAILBOX: usize = 16;
@@ -18,7 +21,7 @@ const MAILBOX: usize = 16;
 ///
 /// # Errors
 /// A message was lost.
-pub fn tasks(actors: usize) -> Result<Value> {
+pub fn tasks(plan: Plan) -> Result<Value> {
     let runtime = Builder::new_current_thread().build()?;
     let spawn = |handled| {
         let (address, mailbox) = mpsc::channel(MAILBOX);
@@ -26,7 +29,7 @@ pub fn tasks(actors: usize) -> Result<Value> {
         address
     };
     let tell = |address: &Sender<u64>| Ok(address.try_send(1)?);
-    LocalSet::new().block_on(&runtime, measure(actors, spawn, tell))
+    LocalSet::new().block_on(&runtime, measure(plan, spawn, tell))
 }
 
 async fn actor(mut mailbox: Receiver<u64>, handled: Handled) {
