@@ -39,14 +39,14 @@ impl Size {
             actors: 5_000_000,
             other_actors: 1_000_000,
             connections: 18_000,
-            burst_connections: 3_000,
+            burst_connections: 9_000,
             settle: Duration::from_secs(1),
             rest: Duration::from_secs(60),
-            idle_seconds: 3,
+            idle_seconds: 2,
             subscribers: 2_000,
-            fanout_seconds: 2,
+            fanout_seconds: 1,
             echo_connections: 1_000,
-            echo_seconds: 2,
+            echo_seconds: 1,
         }
     }
 

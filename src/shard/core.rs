@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// One read takes at most this much; what a burst leaves waits in the kernel.
-const SCRATCH: usize = 64 * 1024;
+const SCRATCH: usize = 16 * 1024;
 /// Connections of a lane served before the poller is asked again.
 const SERVED_PER_ROUND: usize = 256;
 /// Records fetched together before they are served one by one.
@@ -317,6 +317,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.forget_spent_budgets();
         if self.queue.is_empty() {
             self.spare.clear();
+            self.queue.shrink();
+            self.turn.output.shrink();
+            self.labels = Vec::new();
+            self.corked.shrink_to(inbox::KEEP);
             self.inbox.shrink();
             if self.letters.is_empty() && self.letters.capacity() > inbox::KEEP {
                 self.letters = Vec::new();

@@ -4,6 +4,9 @@
 
 use std::io::{self, Write};
 
+/// Bytes of room that outlive a burst, in an output that many connections use in turn.
+const KEEP: usize = 4096;
+
 /// Outgoing bytes and event ends (positions from the start of `bytes`, rising).
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -71,6 +74,12 @@ impl Output {
         self.bytes.clear();
         self.events.clear();
         self.begun = 0;
+    }
+
+    /// Gives the memory of a past burst back, as far as it is not in use.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to(KEEP);
+        self.events.shrink_to(KEEP / 64);
     }
 
     /// What a socket that is being closed is still owed: the rest of the frame under way, without which nothing after it

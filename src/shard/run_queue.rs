@@ -8,6 +8,9 @@
 
 use std::collections::VecDeque;
 
+/// Room for so many entries outlives a burst.
+const KEEP: usize = 64;
+
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -100,6 +103,12 @@ impl RunQueue {
             Lane::Heard => &self.heard,
             Lane::Ready => &self.ready,
         }
+    }
+
+    /// Gives the memory of a past burst back; called when nobody waits.
+    pub(super) fn shrink(&mut self) {
+        self.heard.shrink_to(KEEP);
+        self.ready.shrink_to(KEEP);
     }
 
     pub(super) fn is_empty(&self) -> bool {
