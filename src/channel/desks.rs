@@ -38,13 +38,13 @@ impl ChannelHub {
             DeskRequest::Enroll(session, tag) => {
                 self.under_way.owed = Some((session, tag));
                 self.desks.enroll(hash, session);
-                match &self.homes.storage {
-                    Some(storage) if storage.is_member(user) => {
-                        if let Err(fault) = storage.memberships(user.into(), session, tag) {
-                            self.answer_session(session, tag, Answer::Failed(fault), post);
-                        }
-                    }
-                    _ => self.answer_session(session, tag, Answer::Memberships(Vec::new()), post),
+                let storage = self.homes.storage.as_ref();
+                let found = storage.map_or(Ok(Some(Vec::new())), |storage| storage.memberships(user, session, tag));
+                match found {
+                    Ok(Some(found)) => self.answer_session(session, tag, Answer::Memberships(found), post),
+                    // Comes from the store's reader.
+                    Ok(None) => {}
+                    Err(fault) => self.answer_session(session, tag, Answer::Failed(fault), post),
                 }
                 self.under_way.owed = None;
             }

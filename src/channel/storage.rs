@@ -38,6 +38,10 @@ use crate::{
 /// Errands that may wait for the reader; who would have to wait longer is told to come back.
 const MOST_ERRANDS: usize = 65_536;
 
+/// Channels and events that a shard looks at itself when somebody comes: some ten microseconds of its time. More is the
+/// reader's work.
+const MOST_AT_ONCE: usize = 1_000;
+
 /// Brings a letter to the hub it belongs to, from any thread.
 pub type Deliver = Arc<dyn Fn(Letter) + Send + Sync>;
 
@@ -145,14 +149,18 @@ impl Storage {
         self.read(Errand::Page { channel: Arc::clone(channel), ticket, range, limit })
     }
 
-    /// A user has memberships, and [`Storage::memberships`] says which.
-    pub(super) fn is_member(&self, user: &str) -> bool {
-        self.reader.store.archive().is_member_anywhere(user)
-    }
-
-    /// Asks for a user's memberships; comes back as [`DeskRequest::Found`].
-    pub(super) fn memberships(&self, user: CompactString, session: ConnectionId, tag: Tag) -> Result<(), Fault> {
-        self.read(Errand::Memberships { user, session, tag })
+    /// A user's memberships, if there is little to count; else they come back as [`DeskRequest::Found`].
+    pub(super) fn memberships(
+        &self,
+        user: &str,
+        session: ConnectionId,
+        tag: Tag,
+    ) -> Result<Option<Vec<MembershipState>>, Fault> {
+        if let Some(memberships) = self.reader.store.archive().memberships_within(user, MOST_AT_ONCE) {
+            return Ok(Some(memberships.into_iter().map(MembershipState::from).collect()));
+        }
+        self.read(Errand::Memberships { user: user.into(), session, tag })?;
+        Ok(None)
     }
 
     /// Adds a user's memberships to what is known of him, and answers the caller. Dropped when the reader is behind.

@@ -1,7 +1,7 @@
 //! The state of an engine as threads share it, and the reading side that is the same for all engines: everything but the
 //! events themselves is answered from memory under a read lock, events are fetched without any.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use compact_str::CompactString;
 
@@ -69,8 +69,13 @@ impl<P: Clone + PartialEq + Send + Sync, F: Fetch<P>> Archive for Shared<P, F> {
         self.state().memberships(user)
     }
 
-    fn is_member_anywhere(&self, user: &str) -> bool {
-        self.state().is_member_anywhere(user)
+    fn memberships_within(&self, user: &str, most: usize) -> Option<Vec<Membership>> {
+        let state = match self.state.try_read() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        (state.cost_of_memberships(user) <= most).then(|| state.memberships(user))
     }
 
     fn is_member(&self, channel: &str, user: &str) -> bool {

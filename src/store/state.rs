@@ -206,8 +206,8 @@ impl<P: Clone + PartialEq> State<P> {
     pub(super) fn unread(&self, channel: &str, user: &str, after: u64) -> u64 {
         let Some(channel) = self.channels.get(channel) else { return 0 };
         let user = self.users.numbers.get(user);
-        let skipped = usize::try_from(after.saturating_add(1).saturating_sub(channel.first)).unwrap_or(usize::MAX);
-        channel.events.iter().skip(skipped).flatten().filter(|kept| Some(&kept.sender) != user).count() as u64
+        channel.events.iter().skip(channel.skipped(after)).flatten().filter(|kept| Some(&kept.sender) != user).count()
+            as u64
     }
 
     pub(super) fn members(&self, channel: &str) -> Vec<(CompactString, Cursors)> {
@@ -230,9 +230,15 @@ impl<P: Clone + PartialEq> State<P> {
         names.filter_map(membership).collect()
     }
 
-    pub(super) fn is_member_anywhere(&self, user: &str) -> bool {
-        let number = self.users.numbers.get(user);
-        number.is_some_and(|number| !self.users.all[*number as usize].1.is_empty())
+    /// Channels and events that [`State::memberships`] looks at.
+    pub(super) fn cost_of_memberships(&self, user: &str) -> usize {
+        let Some(number) = self.users.numbers.get(user) else { return 0 };
+        let cost = |name: &CompactString| {
+            let channel = self.channels.get(name)?;
+            let read = channel.members.get(number)?.cursors.read;
+            Some(1 + channel.events.len() - channel.skipped(read).min(channel.events.len()))
+        };
+        self.users.all[*number as usize].1.iter().filter_map(cost).sum()
     }
 
     /// Where the events of a page are, rising with their offsets, and whether there are more.
@@ -306,6 +312,11 @@ impl<P> Channel<P> {
         let old =
             self.events.iter().take_while(|kept| kept.as_ref().is_none_or(|kept| u64::from(kept.at) < unix_seconds));
         self.first + old.count() as u64
+    }
+
+    /// How many of `events` are not after `after`; more than there are when all are not.
+    fn skipped(&self, after: u64) -> usize {
+        usize::try_from(after.saturating_add(1).saturating_sub(self.first)).unwrap_or(usize::MAX)
     }
 
     fn at(&self, offset: u64) -> Option<&Kept<P>> {
