@@ -39,6 +39,7 @@ mod histogram;
 mod idle;
 mod kernel;
 mod load;
+mod long_channel;
 mod member_crowd;
 mod members;
 mod message;
