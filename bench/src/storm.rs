@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Who is not back after this long stays away.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Options of `storm`.
 #[derive(Args, Debug)]
