@@ -2,13 +2,16 @@
 //! The actors live in a program of their own (`bench/actors`), a process for each model; this starts it and tells what it
 //! has found.
 
-use std::{path::PathBuf, process::Command};
+use std::{ops::Range, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::report::{Report, Unit};
+use crate::{
+    figures::median,
+    report::{Report, Unit},
+};
 
 /// Goals: bytes of a dormant actor, microseconds to wake one, run its turn and let it sleep, spawned and restarted a second.
 const BYTES: f64 = 256.0;
@@ -45,7 +48,7 @@ pub(crate) struct Options {
     /// Dormouse; the program with the actors lies beside it
     #[arg(long, default_value = "target/release/dormouse")]
     bin: PathBuf,
-    /// Append the figures to this file, as a JSON object on a line for each model
+    /// Append the figures to this file, as a JSON object on a line for each model and wave
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -61,10 +64,17 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             (false, _) => 1_000_000,
         };
         let found = measure(options, &name, options.actors.unwrap_or(usual))?;
-        let mut report = Report::new("actors: spawn, sleep, wake, crash, without sockets");
-        report.text("model", name, "one process, one thread; its processor time");
-        tell(&mut report, &found, *model)?;
-        report.finish(options.json.as_deref())?;
+        let table = |waves: Range<usize>| {
+            let mut report = Report::new("actors: spawn, sleep, wake, crash, without sockets");
+            report.text("model", &name, "one process, one thread; its processor time");
+            tell(&mut report, &found, *model, waves)?;
+            Ok::<_, anyhow::Error>(report)
+        };
+        let all = table(0..options.waves)?;
+        all.finish(None)?;
+        if let Some(path) = &options.json {
+            (0..options.waves).try_for_each(|wave| table(wave..wave + 1)?.keep(path))?;
+        }
     }
     Ok(true)
 }
@@ -79,22 +89,22 @@ fn measure(options: &Options, model: &str, actors: usize) -> Result<Value> {
     serde_json::from_slice(&output.stdout).with_context(|| format!("{PROGRAM} has printed something else"))
 }
 
-fn tell(report: &mut Report, found: &Value, model: Model) -> Result<()> {
-    let number = |name: &str| found.get(name).and_then(Value::as_f64);
-    let series = |name: &str| Series::of(found, name);
-    report.figure("actors", number("actors").context("no actors")?, Unit::Count, "all of them asleep");
-    let bytes = number("bytes").context("no bytes")?;
+/// What some waves have shown.
+fn tell(report: &mut Report, found: &Value, model: Model, waves: Range<usize>) -> Result<()> {
+    let series = |name: &str| Series::of(found, name, waves.clone());
+    let actors = found.get("actors").and_then(Value::as_f64).context("no actors")?;
+    report.figure("actors", actors, Unit::Count, "all of them asleep");
+    let bytes = series("bytes")?;
     if model != Model::Dormouse {
-        report.figure("bytes each", bytes, Unit::Bytes, "PSS growth, with its address");
+        report.figure("bytes each", bytes.median, Unit::Bytes, "PSS growth, with its address");
         let (message, spawned) = (series("delivery")?, series("spawned")?);
         report.figure("a message", message.median, Unit::Micros, message.spread(Unit::Micros));
         report.figure("spawned", spawned.median, Unit::PerSecond, spawned.spread(Unit::PerSecond));
         return Ok(());
     }
-    report.goal("bytes each", bytes, Unit::Bytes, BYTES, format!("PSS growth: {}", pieces(found)));
-    if let Some(bare) = number("bare bytes") {
-        report.figure("bytes each, without a session", bare, Unit::Bytes, "a record and its slot");
-    }
+    report.goal("bytes each", bytes.median, Unit::Bytes, BYTES, format!("PSS growth: {}", pieces(found)));
+    let bare = series("bare bytes")?;
+    report.figure("bytes each, without a session", bare.median, Unit::Bytes, "a record and its slot");
     for (name, key) in [("a message", "delivery"), ("a heartbeat and its answer", "heartbeat")] {
         let series = series(key)?;
         report.goal(name, series.median, Unit::Micros, WAKE_MICROS, series.spread(Unit::Micros));
@@ -127,9 +137,9 @@ struct Series {
 }
 
 impl Series {
-    fn of(found: &Value, name: &str) -> Result<Self> {
-        let of = |which| found.get(name)?.get(which)?.as_f64();
-        let series = || Some(Self { median: of("median")?, low: of("low")?, high: of("high")? });
+    fn of(found: &Value, name: &str, waves: Range<usize>) -> Result<Self> {
+        let of = || found.get(name)?.as_array()?.get(waves)?.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>();
+        let series = || median(&of()?).map(|(median, low, high)| Self { median, low, high });
         series().with_context(|| format!("{PROGRAM} has not measured {name}"))
     }
 
@@ -146,17 +156,20 @@ mod tests {
 
     #[test]
     fn what_the_program_has_found_is_held_against_the_goals() {
-        let series = |median: f64| json!({"median": median, "low": median / 2.0, "high": median * 2.0});
+        let series = |median: f64| json!([median, median * 2.0, median / 2.0]);
         let found = json!({
-            "actors": 10, "bytes": 300.0, "bare bytes": 70.0, "pieces": {"slot": 64},
+            "actors": 10, "bytes": series(300.0), "bare bytes": series(70.0), "pieces": {"slot": 64},
             "delivery": series(0.5), "heartbeat": series(2.0), "spawned": series(2e6),
             "spawned with a session": series(5e5), "restarted": series(3e5), "restarted with evidence": series(1e5),
         });
         let mut report = Report::new("test");
-        tell(&mut report, &found, Model::Dormouse).unwrap();
+        tell(&mut report, &found, Model::Dormouse, 0..3).unwrap();
         let table = report.table();
         assert_eq!(table.matches("goal met").count(), 3, "{table}");
         assert_eq!(table.matches("GOAL MISSED").count(), 4, "{table}");
-        assert!(tell(&mut report, &json!({"actors": 1, "bytes": 1}), Model::Tokio).is_err());
+        let mut second = Report::new("test");
+        tell(&mut second, &found, Model::Dormouse, 1..2).unwrap();
+        assert!(second.table().contains("600 B"), "{}", second.table());
+        assert!(tell(&mut report, &json!({"actors": 1, "bytes": [1]}), Model::Tokio, 0..1).is_err());
     }
 }

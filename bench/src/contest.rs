@@ -85,7 +85,9 @@ impl Contest<'_> {
         let begun = clock::now();
         self.results.begin(section, self.size.rounds, self.command);
         let mut resting: VecDeque<(&Contestant, Trial)> = VecDeque::new();
-        for round in 0..self.size.rounds {
+        // A process with actors makes its rounds itself: what they have in common is most of it.
+        let rounds = if section == Section::Actors { 1 } else { self.size.rounds };
+        for round in 0..rounds {
             // Each round begins with another, so that nobody always runs after the same one.
             let (later, sooner) = self.contestants.split_at(round % self.contestants.len().max(1));
             for contestant in sooner.iter().chain(later) {
@@ -117,8 +119,10 @@ impl Contest<'_> {
         let size = self.size;
         let line = match section {
             Section::Actors if !contestant.has_actors() => return None,
-            Section::Actors if contestant.name == DORMOUSE => format!("actors --waves 1 --actors {}", size.actors),
-            Section::Actors => format!("actors --waves 1 --actors {}", size.other_actors),
+            Section::Actors if contestant.name == DORMOUSE => {
+                format!("actors --waves {} --actors {}", size.rounds, size.actors)
+            }
+            Section::Actors => format!("actors --waves {} --actors {}", size.rounds, size.other_actors),
             _ if contestant.is_model() => return None,
             Section::Density | Section::Idle => format!(
                 "density --connections {} --settle {}ms --idle-seconds {}",

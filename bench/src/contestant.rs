@@ -160,8 +160,8 @@ impl Trial {
         Ok(())
     }
 
-    /// Its figures, once it has ended.
-    pub(crate) fn figures(mut self) -> Result<Figures> {
+    /// Its figures, once it has ended; several when it has measured everything several times.
+    pub(crate) fn figures(mut self) -> Result<Vec<Figures>> {
         // Tables are small: the pipes hold them until the process has ended.
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
@@ -182,7 +182,7 @@ impl Trial {
             bail!("{}", words.first().map_or_else(|| status.to_string(), |word| word.chars().take(200).collect()));
         }
         let text = fs::read_to_string(&self.json).context("a trial wrote no figures")?;
-        Ok(serde_json::from_str(text.trim())?)
+        text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 }
 

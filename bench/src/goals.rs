@@ -36,6 +36,11 @@ enum Aim {
 use Aim::{AtLeast, AtLeastTimes, AtMost, AtMostTimes, First};
 
 const GOALS: &[Goal] = &[
+    goal(Section::Actors, "bytes each", AtMost(256.0)),
+    goal(Section::Actors, "a message", AtMost(1.0)),
+    goal(Section::Actors, "a heartbeat", AtMost(1.0)),
+    goal(Section::Actors, "spawned", AtLeast(1_000_000.0)),
+    goal(Section::Actors, "restarted", AtLeast(200_000.0)),
     goal(Section::Density, "user space", AtMost(256.0)),
     goal(Section::Density, "user space", First),
     goal(Section::Density, "with the kernel", AtMost(4_200.0)),
@@ -131,7 +136,7 @@ mod tests {
             let contestant = Contestant { name: name.to_owned(), version: name.to_owned(), ..Contestant::dormouse() };
             results.present(std::slice::from_ref(&contestant));
             let trial = Figures::from_iter([("user space per connection".to_owned(), bytes.into())]);
-            results.keep(Section::Density, &contestant, Ok(trial));
+            results.keep(Section::Density, &contestant, Ok(vec![trial]));
         }
         let table = table(&results).unwrap();
         assert!(table.contains("| density | user space | ≤ 256 B | 200 B | met |"), "{table}");

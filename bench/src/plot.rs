@@ -139,7 +139,7 @@ mod tests {
             let contestant = Contestant { name: name.to_owned(), version: name.to_owned(), ..Contestant::dormouse() };
             results.present(std::slice::from_ref(&contestant));
             let trial = Figures::from_iter([("taken in".to_owned(), rate.into())]);
-            results.keep(Section::Storm, &contestant, Ok(trial));
+            results.keep(Section::Storm, &contestant, Ok(vec![trial]));
         }
         let path = std::env::temp_dir().join(format!("dormouse-plot-{}.svg", std::process::id()));
         draw(&results, Section::Storm, &path).unwrap();

@@ -147,15 +147,21 @@ impl Report {
             println!("FAILED  {failed}");
         }
         if let Some(path) = json {
-            self.json.insert("measurement".to_owned(), json!(self.title));
-            let mut file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            writeln!(file, "{}", Value::Object(self.json.clone()))?;
+            self.keep(path)?;
         }
         Ok(self.held())
+    }
+
+    /// Appends the figures to a file, as a JSON object on a line.
+    pub(crate) fn keep(&mut self, path: &Path) -> Result<()> {
+        self.json.insert("measurement".to_owned(), json!(self.title));
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        writeln!(file, "{}", Value::Object(self.json.clone()))?;
+        Ok(())
     }
 
     pub(crate) fn table(&self) -> String {

@@ -67,10 +67,10 @@ impl Results {
     }
 
     /// Keeps the outcome of a trial.
-    pub(crate) fn keep(&mut self, section: Section, contestant: &Contestant, outcome: Result<Figures>) {
+    pub(crate) fn keep(&mut self, section: Section, contestant: &Contestant, outcome: Result<Vec<Figures>>) {
         let trials = self.sections.entry(section.name().to_owned()).or_default();
         match outcome {
-            Ok(figures) => trials.by_contestant.entry(contestant.name.clone()).or_default().push(figures),
+            Ok(figures) => trials.by_contestant.entry(contestant.name.clone()).or_default().extend(figures),
             Err(error) => {
                 eprintln!("{}: {} failed: {error:#}", section.name(), contestant.name);
                 trials.failures.insert(contestant.name.clone(), format!("{error:#}"));
@@ -104,8 +104,8 @@ mod tests {
         let mut results = Results::load(&path).unwrap();
         results.present(std::slice::from_ref(&ours));
         results.begin(Section::Storm, 2, "storm");
-        results.keep(Section::Storm, &ours, Ok(trial(10.0)));
-        results.keep(Section::Storm, &ours, Ok(trial(30.0)));
+        results.keep(Section::Storm, &ours, Ok(vec![trial(10.0)]));
+        results.keep(Section::Storm, &ours, Ok(vec![trial(30.0)]));
         results.store(&path).unwrap();
         let mut results = Results::load(&path).unwrap();
         results.begin(Section::Echo, 1, "echo");

@@ -146,7 +146,7 @@ mod tests {
                 Contestant { name: (*name).to_owned(), version: (*name).to_owned(), ..Contestant::dormouse() };
             results.present(std::slice::from_ref(&contestant));
             let trial = Figures::from_iter([("taken in".to_owned(), (*rate).into())]);
-            results.keep(Section::Storm, &contestant, Ok(trial));
+            results.keep(Section::Storm, &contestant, Ok(vec![trial]));
         }
         results
     }

@@ -1,5 +1,5 @@
 //! What a connection is made of, part by part, with the bytes of each: for the test that notices when one grows, and for
-//! whoever shows what an actor costs. Compiled for tests and measurements alone.
+//! whoever shows what an actor costs. No server asks.
 
 use crate::{
     id::ConnectionId,

@@ -2,7 +2,7 @@
 //! ledger as in a server and the real clock, on sockets that are nothing ([`super::dummy`]). Whoever holds it is the
 //! clients, and the arbiter that lets it run.
 //!
-//! Only compiled for measurements (feature `crowd`). It measures nothing itself: that is done in `bench/`.
+//! No server makes one. It measures nothing itself: that is done in `bench/`.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 

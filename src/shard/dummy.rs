@@ -2,7 +2,7 @@
 //! and has a value to spare as that has, so a slot with one is laid out like a server's; what it reads is the same phrase
 //! for all dummies of a thread, what is written to it is counted and forgotten.
 //!
-//! Only compiled for measurements (feature `crowd`). No system call is made here, so none is in what is measured with it.
+//! Of no use to a server. No system call is made here, so none is in what is measured with it.
 
 use std::{
     cell::{Cell, RefCell},

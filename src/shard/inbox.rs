@@ -57,7 +57,6 @@ impl<L> Inbox<L> {
     }
 
     /// Nothing waits.
-    #[cfg(any(feature = "simulation", feature = "crowd"))]
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::Acquire) == 0
     }

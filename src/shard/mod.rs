@@ -6,15 +6,12 @@
 //! (to hand sockets over and to ask), by nobody else.
 
 mod actor;
-#[cfg(any(test, feature = "crowd"))]
 mod anatomy;
 mod batch;
 mod behaviour;
 mod command;
 mod core;
-#[cfg(feature = "crowd")]
 mod crowd;
-#[cfg(feature = "crowd")]
 mod dummy;
 mod evidence;
 mod execute;
@@ -51,13 +48,11 @@ use std::{
 };
 
 pub use actor::Shard;
-#[cfg(any(test, feature = "crowd"))]
 pub use anatomy::{Piece, anatomy};
 pub use behaviour::{
     Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, label_index,
 };
 pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
-#[cfg(feature = "crowd")]
 pub use crowd::{Crowd, CrowdSetup};
 pub use evidence::{Evidence, RestoreError, filler};
 pub use ledger::{Drop, Ledger};

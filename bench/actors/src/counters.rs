@@ -32,7 +32,7 @@ pub(crate) async fn measure<A>(
     let handled = Handled::default();
     let before = memory::settled()?;
     let mut addresses = Vec::with_capacity(actors);
-    let mut spawned = Series::default();
+    let (mut spawned, mut bytes) = (Series::default(), Vec::new());
     for wave in 0..waves {
         let count = actors * (wave + 1) / waves - actors * wave / waves;
         let began = thread_time();
@@ -45,8 +45,8 @@ pub(crate) async fn measure<A>(
         }
         yield_now().await;
         spawned.add(count, thread_time() - began);
+        bytes.push((memory::settled()? - before) / addresses.len() as f64);
     }
-    let bytes = (memory::settled()? - before) / actors as f64;
     let mut messages = Series::default();
     let (mut dice, wakes) = (7_u64, actors.min(1_000_000));
     for _ in 0..waves {

@@ -42,9 +42,7 @@ pub fn gateway(plan: Plan) -> Result<Value> {
     let before = memory::settled()?;
     let channels = (plan.actors / MEMBERS).max(1);
     let mut company = Company::new(&Company::config(), channels, clock, Crashes::default())?;
-    let spawned = arrive(&mut company, plan, true);
-    asleep(&company, plan.actors)?;
-    let bytes = (memory::settled()? - before) / plan.actors as f64;
+    let (spawned, bytes) = arrive(&mut company, plan, before, true)?;
     let heartbeats = heartbeats(&mut company, plan.waves)?;
     let deliveries = deliveries(&mut company, plan.waves)?;
     let crashes = crashes(&mut company, plan.waves)?;
@@ -64,17 +62,21 @@ pub fn gateway(plan: Plan) -> Result<Value> {
 }
 
 /// Actors that nobody has identified to, in a shard of their own that is gone afterwards.
-fn bare(plan: Plan, clock: Clock) -> Result<(Series, f64)> {
+fn bare(plan: Plan, clock: Clock) -> Result<(Series, Vec<f64>)> {
     let before = memory::settled()?;
     let mut company = Company::new(&Company::config(), 1, clock, Crashes::default())?;
-    let spawned = arrive(&mut company, plan, false);
-    asleep(&company, plan.actors)?;
-    Ok((spawned, (memory::settled()? - before) / plan.actors as f64))
+    arrive(&mut company, plan, before, false)
 }
 
-/// Lets all clients connect, in as many waves as everything has.
-fn arrive(company: &mut Company, Plan { actors, waves }: Plan, with_session: bool) -> Series {
-    let mut series = Series::default();
+/// Lets all clients connect, in as many waves as everything has. With each wave, what one of all those who are there takes
+/// above `before`.
+fn arrive(
+    company: &mut Company,
+    Plan { actors, waves }: Plan,
+    before: f64,
+    with_session: bool,
+) -> Result<(Series, Vec<f64>)> {
+    let (mut series, mut bytes) = (Series::default(), Vec::new());
     for wave in 0..waves {
         let mut left = actors * (wave + 1) / waves - actors * wave / waves;
         let (all, mut took) = (left, Duration::ZERO);
@@ -87,8 +89,10 @@ fn arrive(company: &mut Company, Plan { actors, waves }: Plan, with_session: boo
             took += thread_time() - began;
         }
         series.add(all, took);
+        asleep(company, company.people() as usize)?;
+        bytes.push((memory::settled()? - before) / f64::from(company.people()));
     }
-    series
+    Ok((series, bytes))
 }
 
 fn asleep(company: &Company, actors: usize) -> Result<()> {
