@@ -61,6 +61,8 @@ pub(super) enum Errand {
     History { range: Range, before: Option<u64> },
     /// Events for somebody who is behind.
     Page { after: u64 },
+    /// Members for somebody who asks who they are.
+    Members,
 }
 
 /// The next thing to do, out of its queue.

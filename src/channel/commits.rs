@@ -99,7 +99,7 @@ impl Homes {
             What::Loaded(Err(error)) => home.backlog().stage = Stage::Closed(fault(&error)),
             What::Stored { ticket, outcome } => home.backlog().land(ticket, outcome),
             // These are settled, not heard.
-            What::Done { .. } | What::Paged { .. } => {}
+            What::Done { .. } | What::Paged { .. } | What::Listed { .. } => {}
             What::Interrupted => home.backlog().in_doubt = true,
         }
     }

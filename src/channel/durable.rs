@@ -49,6 +49,7 @@ impl ChannelHub {
         let channel = Arc::clone(&news.channel);
         match news.what {
             What::Done { ticket, outcome } => self.settle(&channel, ticket, Brought::Outcome(outcome), post),
+            What::Listed { ticket, members } => self.settle(&channel, ticket, Brought::Members(members), post),
             What::Paged { ticket, page } => self.settle(&channel, ticket, Brought::Events(page), post),
             _ => {
                 self.homes.hear(news);

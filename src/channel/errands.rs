@@ -17,7 +17,7 @@ use crate::{
         storage::{Storage, fault},
     },
     clock::Now,
-    protocol::{error::Fault, name},
+    protocol::{error::Fault, frame::Members, name},
     store::{Outcome, StoreError, Write},
 };
 
@@ -38,6 +38,7 @@ impl Settled {
 pub(super) enum Brought {
     Outcome(Result<Outcome, StoreError>),
     Events(Result<(Vec<Arc<Event>>, bool), StoreError>),
+    Members(Result<Members, StoreError>),
 }
 
 impl Home {
@@ -68,6 +69,11 @@ impl Home {
                     return self.sent(sent, ticket, origin, Errand::Page { after });
                 }
             },
+            HomeRequest::Members => {
+                let ticket = self.backlog().ticket();
+                let sent = storage.members(&self.channel, ticket);
+                return self.sent(sent, ticket, origin, Errand::Members);
+            }
             HomeRequest::Join { user } => {
                 let write = Write::Join { channel: self.name(), user: user.clone() };
                 (Errand::Join { user, asked: true }, write)
@@ -130,8 +136,8 @@ impl Home {
         let (epoch, delivered) = (self.epoch, cursors.delivered);
         let channel = Arc::clone(&self.channel);
         // Who asks wants his sessions subscribed even if one of them has had enough before.
-        let told =
-            (changed || asked).then_some(Membership { user, channel, change: Change::Joined { epoch, delivered } });
+        let change = Change::Joined { epoch, delivered, new: changed };
+        let told = (changed || asked).then_some(Membership { user, channel, change });
         let answer = Answer::Joined { epoch, head: self.head, standing: cursors.into() };
         Some(Settled { origin, answer, told })
     }
@@ -173,7 +179,15 @@ impl Homes {
                 let events = events.map(|(events, _)| events).unwrap_or_default();
                 Settled::new(origin, Answer::Page(home.stored_page(after, events)))
             }
-            (errand, Brought::Outcome(Err(error)) | Brought::Events(Err(error))) => {
+            (Errand::Members, Brought::Members(Ok(mut members))) => {
+                if let Some(presence) = &home.presence {
+                    for member in &mut members.members {
+                        member.last_seen = presence.last_seen(&member.user);
+                    }
+                }
+                Settled::new(origin, Answer::Members(members))
+            }
+            (errand, Brought::Outcome(Err(error)) | Brought::Events(Err(error)) | Brought::Members(Err(error))) => {
                 if let Errand::Join { .. } = errand {
                     home.backlog().paired = false;
                 }

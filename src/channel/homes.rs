@@ -24,7 +24,7 @@ use crate::{
     id::Epoch,
     protocol::{
         error::{ErrorCode, Fault, Retry},
-        frame::{Frame, Roster, Standing},
+        frame::{Frame, Members, Roster, Standing},
     },
     telemetry::Metrics,
 };
@@ -162,9 +162,10 @@ impl Homes {
                 Found::Here(page) => Answer::Page(page),
                 Found::Stored(_) => Answer::Page(home.stored_page(after, Vec::new())),
             },
-            HomeRequest::Join { .. } | HomeRequest::Leave { .. } | HomeRequest::Acknowledge { .. } => {
-                Answer::Failed(no_memberships())
-            }
+            HomeRequest::Members
+            | HomeRequest::Join { .. }
+            | HomeRequest::Leave { .. }
+            | HomeRequest::Acknowledge { .. } => Answer::Failed(no_memberships()),
             HomeRequest::Describe => Answer::Described(Description {
                 channel: channel.name.to_string(),
                 epoch: home.epoch,
@@ -264,9 +265,12 @@ pub(super) fn unused(channel: &Channel, request: &HomeRequest) -> Answer {
         HomeRequest::Roster if channel.namespace.presence => Answer::Roster(Roster { count: 0, users: Vec::new() }),
         HomeRequest::Roster => Answer::Failed(no_presence()),
         HomeRequest::History { .. } => Answer::History { events: Vec::new(), more: false },
-        HomeRequest::Leave { .. } | HomeRequest::Acknowledge { .. } if !channel.namespace.durable => {
+        HomeRequest::Members | HomeRequest::Leave { .. } | HomeRequest::Acknowledge { .. }
+            if !channel.namespace.durable =>
+        {
             Answer::Failed(no_memberships())
         }
+        HomeRequest::Members => Answer::Members(Members::default()),
         HomeRequest::Leave { .. } => Answer::Left(false),
         HomeRequest::Acknowledge { .. } => Answer::Standing(Standing::default()),
         _ => Answer::Signalled,

@@ -20,7 +20,7 @@ use crate::{
     id::{ConnectionId, Epoch},
     protocol::{
         error::Fault,
-        frame::{MembershipState, Roster, Standing},
+        frame::{Members, MembershipState, Roster, Standing},
         request::{RequestId, Status},
     },
 };
@@ -165,6 +165,8 @@ pub enum HomeRequest {
     },
     /// Who is here.
     Roster,
+    /// Who belongs here.
+    Members,
     /// The user is seen otherwise.
     SetStatus {
         /// Who.
@@ -244,6 +246,8 @@ pub enum Answer {
     Memberships(Vec<MembershipState>),
     /// To `Roster`.
     Roster(Roster),
+    /// To `Members`.
+    Members(Members),
     /// To `History`.
     History {
         /// Rising.
@@ -384,9 +388,24 @@ pub enum Change {
         epoch: Epoch,
         /// His cursor.
         delivered: u64,
+        /// It was not there before, so its sessions have to be told of it.
+        new: bool,
     },
     /// It ends.
     Left,
+}
+
+impl Change {
+    /// One change in place of two. Who has not been told that it is new still has to be.
+    #[must_use]
+    pub fn after(self, earlier: Self) -> Self {
+        match (earlier, self) {
+            (Self::Joined { new: untold, .. }, Self::Joined { epoch, delivered, new }) => {
+                Self::Joined { epoch, delivered, new: new || untold }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// Something for the subscribers of a channel.

@@ -13,6 +13,8 @@ use crate::protocol::{
 
 /// Users in a `subscribe` reply.
 const FIRST: usize = 100;
+/// Users remembered who are not seen any more; who went first is forgotten first.
+const MOST_AWAY: usize = 128;
 
 #[derive(Debug)]
 struct Person {
@@ -36,6 +38,8 @@ pub(super) struct Presence {
     /// Users that may have changed since the watchers were told.
     changes: BTreeMap<CompactString, Change>,
     count: usize,
+    /// When those went who were seen last, unix ms. Who became invisible went then, and stays gone whatever he does.
+    away: BTreeMap<CompactString, u64>,
     /// How many of `changes` were there when the last roster was given out: its reader knows them otherwise than the
     /// watchers do, so they are told even if they come to nothing.
     divided: u32,
@@ -61,7 +65,7 @@ pub(super) struct Changes {
 impl Presence {
     /// One more session of `user`; one that takes over from a parked session (`inherits`) is not counted again.
     pub(super) fn join(&mut self, user: &str, status: Status, inherits: bool, unix_ms: u64) {
-        self.change(user, |person| {
+        self.change(user, unix_ms, |person| {
             if !inherits || person.sessions == 0 {
                 person.sessions += 1;
             }
@@ -72,7 +76,7 @@ impl Presence {
 
     /// One session less.
     pub(super) fn leave(&mut self, user: &str, unix_ms: u64) {
-        self.change(user, |person| {
+        self.change(user, unix_ms, |person| {
             person.sessions = person.sessions.saturating_sub(1);
             person.last_seen = unix_ms;
         });
@@ -81,7 +85,7 @@ impl Presence {
     /// The user is seen otherwise from now on.
     pub(super) fn set_status(&mut self, user: &str, status: Status, unix_ms: u64) {
         if self.people.contains_key(user) {
-            self.change(user, |person| {
+            self.change(user, unix_ms, |person| {
                 person.status = status;
                 person.last_seen = unix_ms;
             });
@@ -95,7 +99,7 @@ impl Presence {
         }
     }
 
-    fn change(&mut self, user: &str, change: impl FnOnce(&mut Person)) {
+    fn change(&mut self, user: &str, unix_ms: u64, change: impl FnOnce(&mut Person)) {
         let entry = self.people.entry(user.into());
         let (before, after, gone) = match entry {
             Entry::Vacant(vacant) => {
@@ -116,7 +120,26 @@ impl Presence {
             self.count = self.count + usize::from(after.is_some()) - usize::from(before.is_some());
             let nth = self.changes.len() as u32;
             self.changes.entry(user.into()).or_insert(Change { known: before, nth });
+            match after {
+                Some(_) => drop(self.away.remove(user)),
+                None => self.remember(user, unix_ms),
+            }
         }
+    }
+
+    fn remember(&mut self, user: &str, unix_ms: u64) {
+        self.away.insert(user.into(), unix_ms);
+        if self.away.len() > MOST_AWAY
+            && let Some(first) = self.away.iter().min_by_key(|(_, at)| **at).map(|(user, _)| user.clone())
+        {
+            self.away.remove(&first);
+        }
+    }
+
+    /// The user's last sign of activity here, or when he went; `None` when that was never or is forgotten.
+    pub(super) fn last_seen(&self, user: &str) -> Option<u64> {
+        let here = self.people.get(user).filter(|person| person.shown().is_some());
+        here.map(|person| person.last_seen).or_else(|| self.away.get(user).copied())
     }
 
     /// Nobody is here and nobody needs to be told.
@@ -232,6 +255,27 @@ mod tests {
         assert_eq!(presence.roster(false).count, 0);
         presence.set_status("ann", Status::Idle, 3);
         assert_eq!(names(&presence.take_changes().expect("is back").joined), ["ann"]);
+    }
+
+    #[test]
+    fn who_went_was_last_seen_then() {
+        let mut presence = Presence::default();
+        assert_eq!(presence.last_seen("ann"), None);
+        presence.join("ann", Status::Online, false, 1);
+        presence.touch("ann", 2);
+        assert_eq!(presence.last_seen("ann"), Some(2));
+        presence.set_status("ann", Status::Invisible, 3);
+        presence.touch("ann", 4);
+        presence.leave("ann", 5);
+        assert_eq!(presence.last_seen("ann"), Some(3), "nothing gives an invisible user away");
+        for at in 0..MOST_AWAY as u64 {
+            presence.join("bob", Status::Online, false, 9);
+            let user = format!("user{at}");
+            presence.join(&user, Status::Online, false, 10 + at);
+            presence.leave(&user, 10 + at);
+        }
+        assert_eq!((presence.last_seen("ann"), presence.last_seen("user0")), (None, Some(10)));
+        assert_eq!(presence.last_seen("bob"), Some(9), "who is here is not away");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::{
     id::ConnectionId,
     protocol::{
         error::{ErrorCode, Fault},
-        frame::{Frame, MembershipState, Standing},
+        frame::{Frame, Member, Members, MembershipState, Standing},
     },
     store::{
         self, Append, Appended, Archive, Cursors, Extent, Keep, Outcome, Range, Refused, Store, StoreError, Write,
@@ -41,6 +41,9 @@ const MOST_ERRANDS: usize = 65_536;
 /// Channels and events that a shard looks at itself when somebody comes: some ten microseconds of its time. More is the
 /// reader's work.
 const MOST_AT_ONCE: usize = 1_000;
+
+/// Members of one answer.
+const MOST_MEMBERS: usize = 1000;
 
 /// Brings a letter to the hub it belongs to, from any thread.
 pub type Deliver = Arc<dyn Fn(Letter) + Send + Sync>;
@@ -64,6 +67,8 @@ pub(super) enum What {
     Done { ticket: u64, outcome: Result<Outcome, StoreError> },
     /// Events that somebody wants to see, and whether there are more.
     Paged { ticket: u64, page: Result<(Vec<Arc<Event>>, bool), StoreError> },
+    /// Members that somebody wants to see.
+    Listed { ticket: u64, members: Result<Members, StoreError> },
     /// A panic has interrupted its home.
     Interrupted,
 }
@@ -80,6 +85,8 @@ enum Errand {
     Load(Arc<Channel>, Option<u64>),
     /// What somebody wants to see.
     Page { channel: Arc<Channel>, ticket: u64, range: Range, limit: usize },
+    /// Who belongs to a channel.
+    Members { channel: Arc<Channel>, ticket: u64 },
     /// The memberships of somebody who has come.
     Memberships { user: CompactString, session: ConnectionId, tag: Tag },
     /// Those of somebody who is asked about.
@@ -147,6 +154,11 @@ impl Storage {
     /// Asks for kept events; comes back as [`What::Paged`] with its ticket.
     pub(super) fn page(&self, channel: &Arc<Channel>, ticket: u64, range: Range, limit: usize) -> Result<(), Fault> {
         self.read(Errand::Page { channel: Arc::clone(channel), ticket, range, limit })
+    }
+
+    /// Asks who belongs to a channel; comes back as [`What::Listed`] with its ticket.
+    pub(super) fn members(&self, channel: &Arc<Channel>, ticket: u64) -> Result<(), Fault> {
+        self.read(Errand::Members { channel: Arc::clone(channel), ticket })
     }
 
     /// A user's memberships, if there is little to count; else they come back as [`DeskRequest::Found`].
@@ -249,6 +261,10 @@ fn run(archive: &dyn Archive, errand: Errand) -> Option<Letter> {
             });
             Letter::Store(News { channel, what: What::Paged { ticket, page } })
         }
+        Errand::Members { channel, ticket } => {
+            let members = caught(&channel.name, || Ok(members(archive, &channel.name)));
+            Letter::Store(News { channel, what: What::Listed { ticket, members } })
+        }
         Errand::Memberships { user, session, tag } => {
             let found = memberships(archive, &user);
             Letter::Desk { user, request: DeskRequest::Found(session, tag, found) }
@@ -261,6 +277,16 @@ fn run(archive: &dyn Archive, errand: Errand) -> Option<Letter> {
             return None;
         }
     })
+}
+
+fn members(archive: &dyn Archive, channel: &str) -> Members {
+    let all = archive.members(channel);
+    let count = all.len();
+    let member = |(user, cursors): (CompactString, Cursors)| {
+        let (user, standing) = (user.into(), cursors.into());
+        Member { user, standing, last_seen: None }
+    };
+    Members { count, members: all.into_iter().take(MOST_MEMBERS).map(member).collect() }
 }
 
 fn memberships(archive: &dyn Archive, user: &str) -> Result<Vec<MembershipState>, StoreError> {

@@ -80,12 +80,13 @@ pub(crate) fn answer(record: &mut Record, answer: &HomeAnswer, turn: &mut Connec
             reply(record, *tag, outcome, turn);
         }
         Answer::Roster(roster) => reply(record, *tag, Outcome::Roster(roster), turn),
+        Answer::Members(members) => reply(record, *tag, Outcome::Members(members), turn),
         Answer::Signalled => reply(record, *tag, Outcome::Done {}, turn),
         Answer::Failed(fault) => failed(record, *tag, channel, fault, turn),
         Answer::History { events, more } => history(record, *tag, events, *more, turn),
         Answer::Memberships(memberships) => welcome::enrolled(record, memberships, turn),
         Answer::Joined { epoch, head, standing } => {
-            let change = Change::Joined { epoch: *epoch, delivered: standing.delivered };
+            let change = Change::Joined { epoch: *epoch, delivered: standing.delivered, new: false };
             membership::change(record, channel, change, turn);
             reply(record, *tag, Outcome::Joined { channel: &channel.name, epoch: *epoch, offset: *head }, turn);
         }

@@ -67,6 +67,7 @@ const WORDS: &[&str] = &[
     "ack",
     "history",
     "presence",
+    "members",
     "status",
     "whoami",
     "chaos",

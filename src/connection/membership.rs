@@ -12,7 +12,7 @@ use crate::{
         identify,
         record::{Phase, Record},
     },
-    protocol::frame::Frame,
+    protocol::frame::{Frame, MembershipState, Standing},
     shard::Turn,
     token::Action,
 };
@@ -48,17 +48,30 @@ fn postpone(record: &mut Record, channel: &Arc<Channel>, change: Change) {
     let Some(identity) = record.identity_mut() else { return };
     let changes = &mut identity.rare_mut().changes;
     match changes.iter_mut().find(|(known, _)| known == channel) {
-        Some((_, earlier)) => *earlier = change,
+        Some((_, earlier)) => *earlier = change.after(*earlier),
         None => changes.push((Arc::clone(channel), change)),
     }
 }
 
 fn apply(record: &mut Record, channel: &Arc<Channel>, change: Change, turn: &mut ConnectionTurn) {
-    let Change::Joined { epoch, delivered } = change else { return leave(record, channel, turn) };
+    let Change::Joined { epoch, delivered, new } = change else {
+        if record.is_subscribed(channel) {
+            turn.send(record.encoding, &Frame::Left { channel: &channel.name, left: true });
+        }
+        return leave(record, channel, turn);
+    };
     let settings = turn.settings();
-    if record.is_subscribed(channel)
-        || access::check(record, &settings.rules, Action::Subscribe, &channel.name).is_err()
-    {
+    if access::check(record, &settings.rules, Action::Subscribe, &channel.name).is_err() {
+        return;
+    }
+    if new {
+        // Before the first event; both cursors of a new member are at the head.
+        let standing = Standing { delivered, read: delivered };
+        let state =
+            MembershipState { channel: channel.name.to_string(), epoch, offset: delivered, standing, unread: 0 };
+        turn.send(record.encoding, &Frame::Joined(state));
+    }
+    if record.is_subscribed(channel) {
         return;
     }
     if record.channels().len() >= settings.subscriptions {

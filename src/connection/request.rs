@@ -45,6 +45,9 @@ pub(crate) fn serve(record: &mut Record, id: Option<RequestId>, request: Request
         Request::Presence(on) => take_share(record, TENTH, turn)
             .and_then(|()| may(record, Action::Subscribe, on.channel.as_str(), turn))
             .map(|()| ask_home(record, id, on.channel.as_str(), HomeRequest::Roster, turn)),
+        Request::Members(on) => take_share(record, TENTH, turn)
+            .and_then(|()| may(record, Action::Subscribe, on.channel.as_str(), turn))
+            .map(|()| ask_home(record, id, on.channel.as_str(), HomeRequest::Members, turn)),
         Request::Status(set) => status(record, id, set.status, turn),
         Request::Whoami => whoami(record, id, turn),
         Request::Chaos(chaos) => self::chaos(record, id, &chaos, turn),

@@ -110,6 +110,17 @@ pub enum Frame<'a> {
         #[serde(flatten)]
         standing: Standing,
     },
+    /// The user has become a member on another of his sessions, through a publication or through the API.
+    #[serde(rename = "membership")]
+    Joined(MembershipState),
+    /// He is none any more.
+    #[serde(rename = "membership")]
+    Left {
+        /// Where.
+        channel: &'a str,
+        /// Always.
+        left: bool,
+    },
     /// Events that will not arrive.
     Gap {
         /// Where.
@@ -224,6 +235,28 @@ pub struct Roster {
     pub users: Vec<Present>,
 }
 
+/// A member of a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Name.
+    pub user: String,
+    /// Where he stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// Last sign of activity in this channel, unix ms; of one who is not here, when he went. Absent when that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<u64>,
+}
+
+/// Who belongs to a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// All of them.
+    pub count: usize,
+    /// The first 1,000 by name.
+    pub members: Vec<Member>,
+}
+
 /// `reply.ok`.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -255,6 +288,8 @@ pub enum Outcome<'a> {
     },
     /// To `presence`.
     Roster(&'a Roster),
+    /// To `members`.
+    Members(&'a Members),
     /// To `join`.
     Joined {
         /// Which.

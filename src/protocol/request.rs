@@ -190,6 +190,8 @@ pub enum Request<'a> {
     History(History<'a>),
     /// Who is here.
     Presence(OnChannel<'a>),
+    /// Who belongs here.
+    Members(OnChannel<'a>),
     /// See [`SetStatus`].
     Status(SetStatus),
     /// Who am I.
@@ -268,6 +270,7 @@ pub fn decode(json: &str) -> Result<Envelope<'_>, DecodeError> {
         "ack" => parse(json).map(Request::Ack),
         "history" => parse(json).map(Request::History),
         "presence" => parse(json).map(Request::Presence),
+        "members" => parse(json).map(Request::Members),
         "status" => parse(json).map(Request::Status),
         "whoami" => Ok(Request::Whoami),
         "chaos" => parse(json).map(Request::Chaos),

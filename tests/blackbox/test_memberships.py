@@ -53,6 +53,45 @@ def test_who_joins_is_subscribed_on_every_session_until_he_leaves(server, join, 
     assert join(server, user, enc).ready["memberships"] == []
 
 
+def test_sessions_are_told_of_memberships_that_begin_and_end_elsewhere(server, join, enc):
+    alice, bob, channel = direct()
+    one, two, other = join(server, alice, enc), join(server, alice, enc), join(server, bob, enc)
+    other.publish(channel, "first")
+    for session in (one, two):
+        begun = session.take("membership", channel=channel)
+        assert (begun["offset"], begun["delivered"], begun["read"], begun["unread"]) == (0, 0, 0, 0)
+        event = session.events(channel, 1)[0]
+        assert (event["offset"], event["data"]) == (1, "first"), "the membership comes before its first event"
+    assert begun["epoch"] == membership(join(server, alice, enc).ready, channel)["epoch"]
+    two.request("leave", channel=channel)
+    assert one.take("membership", channel=channel) == {"op": "membership", "channel": channel, "left": True}
+    assert ops(one.settle(), "membership") == []
+    server.http.put(f"/v1/channels/{channel}/members/{alice}")
+    assert one.take("membership", channel=channel)["read"] == 1, "cursors of a new member are at the head"
+
+
+def test_who_belongs_to_a_channel_how_far_they_got_and_when_they_went(server, join, enc):
+    channel = room()
+    ann, bob = join(server, fresh("ann"), enc), join(server, fresh("bob"), enc)
+    assert ann.request("members", channel=channel) == {"count": 0, "members": []}
+    for user in (ann, bob):
+        user.request("join", channel=channel)
+    ann.publish(channel, "hello")
+    bob.request("ack", channel=channel, read=1)
+    answer = ann.request("members", channel=channel)
+    assert answer["count"] == 2
+    first, second = answer["members"]
+    assert (first["user"], first["delivered"], first["read"]) == (ann.user, 0, 0)
+    assert (second["user"], second["delivered"], second["read"]) == (bob.user, 1, 1)
+    assert second["last_seen"] > 0
+    bob.bye()
+    eventually(lambda: ann.request("presence", channel=channel)["count"] == 1, "bob has gone")
+    gone = ann.request("members", channel=channel)["members"][1]
+    assert (gone["user"], gone["last_seen"] >= second["last_seen"]) == (bob.user, True)
+    assert ann.refused("members", channel="dm:bob+carl")["code"] == "forbidden"
+    assert ann.refused("members", channel=fresh("room:"))["code"] == "unavailable"
+
+
 def test_own_events_come_back_on_every_session_and_count_as_read_by_nobody(server, join):
     channel, user = room(), fresh("user")
     one, two = join(server, user), join(server, user)

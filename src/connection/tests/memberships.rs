@@ -1,6 +1,6 @@
 //! What memberships, cursors and history make of a connection's turns.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Bench, failure};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     protocol::{
         close::Close,
         error::{ErrorCode, Fault},
-        frame::{MembershipState, Standing},
+        frame::{Member, Members, MembershipState, Standing},
         request::Cursor,
     },
     shard::{Cause, Mail},
@@ -29,11 +29,17 @@ fn notice(bench: &Bench, user: &str, channel: &str, change: Change) -> Notice {
 }
 
 fn joined(bench: &Bench, channel: &str) -> Notice {
-    notice(bench, "ann", channel, Change::Joined { epoch: epoch(), delivered: 2 })
+    notice(bench, "ann", channel, Change::Joined { epoch: epoch(), delivered: 2, new: true })
 }
 
 fn left(bench: &Bench, channel: &str) -> Notice {
     notice(bench, "ann", channel, Change::Left)
+}
+
+/// What a session is told that has not asked for it.
+fn begun(channel: &str) -> Value {
+    let epoch = epoch().to_string();
+    json!({"op": "membership", "channel": channel, "epoch": epoch, "offset": 2, "delivered": 2, "read": 2, "unread": 0})
 }
 
 #[test]
@@ -44,6 +50,7 @@ fn requests_about_memberships_cursors_and_history_are_a_homes_to_answer() {
         (r#"{"op":"ack","id":1,"channel":"a","delivered":7}"#, "ack a ann 7/0 #1"),
         (r#"{"op":"ack","channel":"a","delivered":7,"read":9}"#, "ack a ann 9/9 #-"),
         (r#"{"op":"ack","channel":"a","read":9}"#, "ack a ann 9/9 #-"),
+        (r#"{"op":"members","id":1,"channel":"a"}"#, "members a #1"),
         (r#"{"op":"history","id":1,"channel":"a"}"#, "history a None None 100 #1"),
         (r#"{"op":"history","id":1,"channel":"a","after":3,"limit":5000}"#, "history a Some(3) None 1000 #1"),
         (r#"{"op":"history","id":1,"channel":"a","before":3,"limit":7}"#, "history a None Some(3) 7 #1"),
@@ -63,6 +70,11 @@ fn answers_about_them_become_replies() {
     let ok = |ok| json!({"op": "reply", "id": 1, "ok": ok});
     let standing = Standing { delivered: 7, read: 3 };
     bench.answer("a", request, Answer::Standing(standing)).says([ok(json!({"delivered": 7, "read": 3}))]);
+    let member = |user: &str, last_seen| Member { user: user.to_owned(), standing, last_seen };
+    let members = Members { count: 2, members: vec![member("bob", None), member("cat", Some(5))] };
+    let bob = json!({"user": "bob", "delivered": 7, "read": 3});
+    let cat = json!({"user": "cat", "delivered": 7, "read": 3, "last_seen": 5});
+    bench.answer("a", request, Answer::Members(members)).says([ok(json!({"count": 2, "members": [bob, cat]}))]);
     let channel = bench.directory.intern("a");
     let events = vec![std::sync::Arc::new(super::event(&channel, 4))];
     let event = json!({"channel": "a", "offset": 4, "from": "bob", "at": 1, "data": 4});
@@ -150,16 +162,17 @@ fn who_joins_is_subscribed_on_every_session_and_the_next_request_waits_for_it() 
     effects.says([json!({"op": "reply", "id": 1, "ok": {"channel": "chat:a", "epoch": own.to_string(), "offset": 5}})]);
     effects.asks(&[&format!("subscribe chat:a ann Online {own}/5 entering")]);
     assert_eq!(effects.hold, Some(true));
-    // The desk tells the same.
+    // The desk tells the same, once the answer is here.
     bench.run(Mail::Message(&joined(&bench, "chat:a"))).is_nothing();
     let seated = bench.subscribed("chat:a", Purpose::Entry);
-    seated.says([]).asks(&[]);
+    seated.says([begun("chat:a")]).asks(&[]);
     assert_eq!((seated.hold, bench.record.channels().len()), (Some(false), 1));
     bench.answer("chat:a", Purpose::Request(Some(2)), answer()).says([json!({"op": "reply", "id": 2})]).asks(&[]);
 
     let mut other = Bench::ready(&[]);
     other
         .run(Mail::Message(&joined(&other, "chat:a")))
+        .says([begun("chat:a")])
         .asks(&[&format!("subscribe chat:a ann Online {own}/2 entering")]);
     other
         .run(Mail::Message(&joined(&other, "chat:b")))
@@ -172,12 +185,16 @@ fn who_joins_is_subscribed_on_every_session_and_the_next_request_waits_for_it() 
 #[test]
 fn who_leaves_hears_no_more_whatever_was_under_way() {
     let mut bench = Bench::ready(&["chat:a"]);
-    bench.run(Mail::Message(&left(&bench, "chat:a"))).says([]).asks(&["unsubscribe chat:a ann"]);
+    bench
+        .run(Mail::Message(&left(&bench, "chat:a")))
+        .says([json!({"op": "membership", "channel": "chat:a", "left": true})])
+        .asks(&["unsubscribe chat:a ann"]);
     bench.run(Mail::Message(&left(&bench, "chat:a"))).is_nothing();
 
     let mut asking = Bench::ready(&["chat:a"]);
     let effects = asking.answer("chat:a", Purpose::Request(Some(1)), Answer::Left(true));
-    effects.says([json!({"op": "reply", "id": 1, "ok": {}})]).asks(&["unsubscribe chat:a ann"]);
+    let reply = json!({"op": "reply", "id": 1, "ok": {}});
+    effects.says([json!({"op": "membership", "left": true}), reply]).asks(&["unsubscribe chat:a ann"]);
 
     let mut entering = Bench::ready(&[]);
     entering.run(Mail::Message(&joined(&entering, "chat:a")));
@@ -199,7 +216,11 @@ fn what_changes_before_ready_is_done_after_it() {
     bench.run(Mail::Message(&left(&bench, "chat:a"))).is_nothing();
     bench.run(Mail::Message(&joined(&bench, "chat:b"))).is_nothing();
     let ready = bench.answer_all(&effects.asks);
-    ready.says([json!({"op": "ready", "memberships": [{"channel": "chat:a"}]})]);
+    ready.says([
+        json!({"op": "ready", "memberships": [{"channel": "chat:a"}]}),
+        json!({"op": "membership", "channel": "chat:a", "left": true}),
+        begun("chat:b"),
+    ]);
     ready.asks(&["unsubscribe chat:a ann", &format!("subscribe chat:b ann Online {}/2 entering", epoch())]);
     assert_eq!(ready.hold, Some(true));
 }

@@ -279,6 +279,7 @@ fn brief(ask: &Ask) -> String {
                     format!("signal {channel} {from} {kind}{data}{tag}")
                 }
                 HomeRequest::Roster => format!("roster {channel}{tag}"),
+                HomeRequest::Members => format!("members {channel}{tag}"),
                 HomeRequest::Describe => format!("describe {channel}{tag}"),
                 HomeRequest::Join { user } => format!("join {channel} {user}{tag}"),
                 HomeRequest::Leave { user } => format!("leave {channel} {user}{tag}"),

@@ -100,7 +100,7 @@ fn notices(bench: &Bench) -> Vec<Notice> {
         |change| Notice::Membership(Box::new(Membership { user: "ann".into(), channel: channel(), change }));
     let mut notices = vec![
         Notice::Whisper(std::rc::Rc::new(Arc::new(receipt))),
-        membership(Change::Joined { epoch: Epoch::new(9), delivered: 4 }),
+        membership(Change::Joined { epoch: Epoch::new(9), delivered: 4, new: true }),
         membership(Change::Left),
         Notice::Event(std::rc::Rc::new(event(bench))),
         Notice::Whisper(std::rc::Rc::new(Arc::new(whisper))),
