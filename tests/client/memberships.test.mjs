@@ -94,6 +94,34 @@ test("a membership that began elsewhere brings each event once, also over a lost
   dormouse.close();
 });
 
+test("a membership that begins and ends elsewhere is told, and what follows is unread", async () => {
+  const { peer, dormouse, heard, told } = room({});
+  const begun = { channel: ROOM, epoch: "e1", offset: 10, delivered: 10, read: 10, unread: 0 };
+  peer.socket.tell({ op: "membership", ...begun });
+  assert.deepEqual(told.membership, [begun]);
+  for (const offset of [10, 11]) peer.socket.tell(event(offset));
+  peer.socket.tell({ op: "membership", ...begun });
+  assert.deepEqual([heard, dormouse.memberships.get(ROOM).unread], [[11], 1]);
+  await peer.clock.advance(300);
+  peer.socket.expect("ack", { channel: ROOM, delivered: 11 });
+  peer.socket.tell({ op: "membership", channel: ROOM, left: true });
+  assert.deepEqual([told.membership.at(-1), dormouse.memberships.size], [{ channel: ROOM, left: true }, 0]);
+  await peer.breakAndReopen();
+  assert.deepEqual(peer.accept({}).cursors, {});
+  dormouse.close();
+});
+
+test("what was heard before the membership was told is unread and acknowledged", async () => {
+  const { peer, dormouse } = room({});
+  peer.socket.tell(event(11));
+  peer.socket.tell({ op: "membership", channel: ROOM, epoch: "e1", offset: 10, delivered: 10, read: 10, unread: 0 });
+  const { offset, unread } = dormouse.memberships.get(ROOM);
+  assert.deepEqual([offset, unread], [11, 1]);
+  await peer.clock.advance(300);
+  peer.socket.expect("ack", { channel: ROOM, delivered: 11 });
+  dormouse.close();
+});
+
 test("who leaves is told, and his channel does not come back by itself", async () => {
   const { peer, dormouse, told } = room();
   const left = watch(dormouse.leave(ROOM));

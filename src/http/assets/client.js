@@ -20,6 +20,7 @@
  * @typedef {{channel: string, offset: number, from: string, at: number, data: any, key?: string}} ChannelEvent
  * @typedef {{user: string, status: Status, last_seen?: number}} Person
  * @typedef {{channel: string, epoch: string, offset: number, delivered: number, read: number, unread: number}} Membership
+ * @typedef {{user: string, delivered: number, read: number, last_seen?: number}} Member
  * @typedef {{now(): number, random(): number, setTimeout(run: () => void, ms: number): any,
  *   clearTimeout(timer: any): void}} Clock
  * @typedef {object} Options
@@ -316,6 +317,11 @@ export class Dormouse {
     return this.#request("presence", { channel }, options);
   }
 
+  /** Who belongs to a channel and how far they got. @returns {Promise<{count: number, members: Member[]}>} */
+  members(channel, options) {
+    return this.#request("members", { channel }, options);
+  }
+
   /** @param {Status} status @returns {Promise<object>} */
   setStatus(status, options) {
     this.#status = status;
@@ -346,8 +352,7 @@ export class Dormouse {
   /** Ends it, for all sessions. @param {string} channel @returns {Promise<object>} */
   leave(channel, options) {
     return this.#request("leave", { channel }, options).then((answer) => {
-      this.#subscriptions.delete(channel);
-      if (this.memberships.delete(channel)) this.#emit("membership", { channel, left: true });
+      this.#left(channel);
       return answer;
     });
   }
@@ -504,6 +509,7 @@ export class Dormouse {
       case "receipt":
         if (frame.user === this.user) this.#moved(frame.channel, frame);
         return this.#emit("receipt", frame);
+      case "membership": return frame.left ? this.#left(frame.channel) : this.#began(frame);
       case "signal":
       case "presence":
         return this.#emit(frame.op, frame);
@@ -592,6 +598,24 @@ export class Dormouse {
     this.#emit("membership", membership);
   }
 
+  /** The user became a member, perhaps without a word of ours: by the first message of somebody else, or on another device. */
+  #began({ op, ...membership }) {
+    const { channel, epoch, offset } = membership;
+    if (!this.#subscriptions.has(channel)) this.#implicit(channel).established({ epoch, offset });
+    if (this.memberships.has(channel)) return;
+    // Whoever had subscribed by himself may have heard more already.
+    const { floor } = this.#subscriptions.get(channel);
+    if (floor > offset) Object.assign(membership, { offset: floor, unread: floor - offset });
+    this.memberships.set(channel, membership);
+    this.#emit("membership", membership);
+    if (floor > offset) this.#acknowledgeSoon(channel);
+  }
+
+  #left(channel) {
+    this.#subscriptions.delete(channel);
+    if (this.memberships.delete(channel)) this.#emit("membership", { channel, left: true });
+  }
+
   /** A new event in a channel where we may be a member: counts what is unread, and acknowledges it in a moment. */
   #counted({ channel, offset, from }) {
     const membership = this.memberships.get(channel);
@@ -601,7 +625,11 @@ export class Dormouse {
       if (from !== this.user) membership.unread += 1;
       this.#emit("membership", membership);
     }
-    if (!membership || !this.#acknowledge || offset <= membership.delivered || this.#acks.has(channel)) return;
+    if (membership && offset > membership.delivered) this.#acknowledgeSoon(channel);
+  }
+
+  #acknowledgeSoon(channel) {
+    if (!this.#acknowledge || this.#acks.has(channel)) return;
     this.#acks.set(channel, this.#clock.setTimeout(() => this.#acknowledgeNow(channel), ACKNOWLEDGE_MS));
   }
 
