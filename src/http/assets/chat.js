@@ -1,111 +1,118 @@
 /**
- * The chat page: rooms, composer and name picker over one Dormouse connection.
+ * The chat page: conversations of one person over one Dormouse connection.
  *
- * Wires the client to the parts in /chat/ and to the document; keeps the rooms of this tab. Everything about sockets is the
- * client's business, everything somebody wrote goes in as text. Runs under a CSP without inline script or style.
+ * Wires the client to the parts in /chat/ and to the document. Which conversations there are is the server's to keep (they are
+ * memberships), and so is what is unread in them; everything about sockets is the client's business. Everything somebody wrote
+ * goes in as text. Runs under a CSP without inline script or style.
  */
 
 import { connect } from "/client.js";
-import { MessageList } from "/chat/messages.js";
-import { element, isName, paintAvatar, roomName, suggestName } from "/chat/names.js";
+import { Composer } from "/chat/composer.js";
+import { attachControls, keptStatus } from "/chat/controls.js";
+import { Conversation } from "/chat/conversation.js";
+import { closeDrawers, drawer } from "/chat/drawers.js";
+import { directChannel, isAddressable, paintAvatar, peerOf, roomChannel, roomName } from "/chat/names.js";
 import { byId, field, Panel, toast } from "/chat/panel.js";
-import { Roster, TYPING_EVERY_MS } from "/chat/people.js";
+import { PeopleList } from "/chat/people.js";
+import { Sidebar } from "/chat/sidebar.js";
+import { Sightings } from "/chat/sightings.js";
+import { askToken, onName } from "/chat/welcome.js";
 
-const DEFAULT_ROOMS = ["lobby", "garden", "night-shift"];
-const HOME = "lobby";
-const HISTORY = 50;
+const HOME = roomChannel("lobby");
+/** Rooms offered to whoever is not in them. */
+const OPEN_ROOMS = ["garden", "night-shift"];
 /** Somebody who writes in a tunnel wants it sent at the other end of the tunnel. */
 const PUBLISH_MS = 120_000;
 const PING_EVERY_MS = 10_000;
+/** "5 min ago" is drawn anew so often. */
+const SEEN_EVERY_MS = 15_000;
+/** Who comes may be a new member: asked a moment later, once for all who come together. */
+const MEMBERS_MS = 400;
 
-/**
- * @typedef {{name: string, channel: string, list: MessageList, roster: Roster, subscription: any, epoch: string | null,
- *   head: number, unread: number, draft: string, button: HTMLElement}} Room
- */
-/** @type {Map<string, Room>} by channel */
-const rooms = new Map();
-/** @type {Room | null} */
+/** @type {Map<string, Conversation>} by channel */
+const conversations = new Map();
+/** @type {Conversation | null} */
 let current = null;
 /** @type {import("/client.js").Dormouse | null} */
 let dormouse = null;
 let me = "";
-let lastTyping = -Infinity;
+/** @type {string | null} the channel that is on its way in, asked for last */
+let wanted = null;
+let membersDue = null;
 const panel = new Panel();
-// Kept per tab, so that two tabs are two people, and a reloaded one is still the same.
-const kept = {
-  get: (name) => sessionStorage.getItem(`dormouse.${name}`),
-  set: (name, value) => sessionStorage.setItem(`dormouse.${name}`, value),
-  remove: (name) => sessionStorage.removeItem(`dormouse.${name}`),
-};
-
-// ── who are you ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-function welcome(hint) {
-  byId("app").hidden = true;
-  byId("welcome").hidden = false;
-  byId("name").value ||= suggestName();
-  if (hint) byId("name-hint").textContent = hint;
-  byId("name").focus();
-  byId("name").select();
-}
-
-byId("another-name").addEventListener("click", () => {
-  byId("name").value = suggestName();
+const sightings = new Sightings();
+const people = new PeopleList(byId("people"), (user) => startDirect(user));
+const sidebar = new Sidebar({
+  onOpen: (channel) => go(channel),
+  onRoom: (name) => go(roomChannel(name)),
+  onPerson: (user) => startDirect(user),
 });
-
-byId("name-form").addEventListener("submit", (submitted) => {
-  submitted.preventDefault();
-  const name = byId("name").value.trim();
-  if (!isName(name)) {
-    byId("name").setAttribute("aria-invalid", "true");
-    byId("name-hint").textContent = "Use 1 to 32 letters, digits, dots, dashes or underscores.";
-    byId("name").focus();
-    return;
-  }
-  byId("name").removeAttribute("aria-invalid");
-  kept.set("name", name);
-  enter(name, byId("token").value || name);
-});
-
-byId("change-name").addEventListener("click", () => {
-  dormouse?.close();
-  kept.remove("name");
-  location.reload();
+const composer = new Composer({
+  onSend: send,
+  onTyping: (typing) => current && dormouse.signal(current.channel, "typing", { typing }),
 });
 
 // ── the connection ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 function enter(name, token) {
-  byId("welcome").hidden = true;
-  byId("app").hidden = false;
   introduce(name);
-  const gateway = new URL("/v1/gateway", location.href);
-  const status = kept.get("status") ?? "online";
-  showStatus(status);
-  dormouse = connect(gateway.href, { token, status });
+  dormouse = connect(new URL("/v1/gateway", location.href).href, { token, status: keptStatus() });
   panel.attach(dormouse);
-  dormouse.on("ready", ({ user }) => introduce(user));
-  dormouse.on("subscribed", ({ channel, epoch, offset }) => {
-    const room = rooms.get(channel);
-    if (!room || room.epoch === epoch) return;
-    room.head = room.epoch === null ? offset : 0; // all of another epoch is news
-    room.epoch = epoch;
+  attachControls(dormouse);
+  dormouse.on("ready", ready);
+  dormouse.on("membership", ({ channel, left }) => {
+    if (left) return dismiss(channel);
+    if (!conversations.has(channel)) appear(channel);
+    showUnread();
   });
-  dormouse.on("roster", (told) => changePeople(told.channel, (roster) => roster.replace(told)));
-  dormouse.on("presence", (told) => changePeople(told.channel, (roster) => roster.apply(told)));
+  dormouse.on("subscribed", ({ channel, epoch }) => conversations.get(channel)?.established(epoch));
+  dormouse.on("event", (event) => {
+    sightings.see(event.from, event.at);
+    const conversation = conversations.get(event.channel);
+    conversation?.take(event, isSeen(conversation));
+    if (conversation === current) showTyping();
+    look();
+    showUnread();
+  });
+  dormouse.on("receipt", (receipt) => conversations.get(receipt.channel)?.receipt(receipt));
+  dormouse.on("roster", (told) => {
+    for (const { user, last_seen } of told.users) sightings.see(user, last_seen ?? 0);
+    changePeople(told.channel, (roster) => roster.replace(told));
+  });
+  dormouse.on("presence", (told) => {
+    for (const user of told.left) sightings.see(user, Date.now());
+    changePeople(told.channel, (roster) => roster.apply(told));
+    if (told.joined.some(({ user }) => !conversations.get(told.channel)?.receipts.knows(user))) askMembersSoon();
+  });
   dormouse.on("signal", ({ channel, from, kind, data }) => {
     if (kind !== "typing" || from === me) return;
-    rooms.get(channel)?.roster.typing(from, data?.typing !== false);
+    conversations.get(channel)?.roster.typing(from, data?.typing !== false);
     showTyping();
   });
   dormouse.on("gap", ({ channel, from, to }) => {
-    rooms.get(channel)?.list.note(from === to ? "One message is missing here" : `${to - from + 1} messages are missing here`);
+    const text = from === to ? "One message is missing here" : `${to - from + 1} messages are missing here`;
+    const conversation = conversations.get(channel);
+    if (conversation?.history.isOpen) conversation.list.note(text);
   });
   dormouse.on("state", ({ state, error }) => state === "closed" && error.close_code && refused(error));
   dormouse.on("error", (error) => toast(error.message, "bad"));
-  for (const channel of rooms.keys()) listen(rooms.get(channel));
-  for (const room of new Set([...DEFAULT_ROOMS, ...JSON.parse(kept.get("rooms") ?? "[]")])) openRoom(room);
-  showRoom(rooms.get(`chat:${roomName(decodeURIComponent(location.hash)) || HOME}`) ?? openRoom(roomName(location.hash)));
+}
+
+/** The server says which conversations there are, also after a time without it. */
+function ready({ user, memberships = [] }) {
+  const first = current === null;
+  introduce(user);
+  const ours = new Set(memberships.map(({ channel }) => channel));
+  for (const { channel, wasKept } of [...conversations.values()]) if (wasKept && !ours.has(channel)) dismiss(channel);
+  for (const channel of ours) if (!conversations.has(channel)) appear(channel);
+  if (first) {
+    for (const name of OPEN_ROOMS) sidebar.suggest(roomChannel(name), name);
+    const channel = linked() ?? HOME;
+    if (channel !== HOME) join(HOME).catch((error) => toast(error.message, "bad"));
+    go(channel);
+  } else askMembersSoon();
+  showUnread();
+  look();
 }
 
 function introduce(name) {
@@ -116,151 +123,187 @@ function introduce(name) {
 
 /** The server will not have us back as we are. */
 function refused(error) {
-  if (error.close_code !== 4501 && error.close_code !== 4502) return toast(error.message, "bad");
-  kept.remove("name");
-  byId("token-row").hidden = false;
-  welcome("The server did not accept this name. If it wants an access token, put it in here.");
+  if (error.close_code === 4501 || error.close_code === 4502) askToken();
+  else toast(error.message, "bad");
 }
 
-byId("reconnect").addEventListener("click", () => {
-  if (dormouse.state === "closed") location.reload();
-  else dormouse.reconnectNow();
-});
+// ── conversations ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-byId("crash").addEventListener("click", async () => {
+/** A conversation that we are in, whoever began it. */
+function appear(channel) {
+  const conversation = new Conversation(channel, dormouse, me, {
+    onLook: (of) => of === current && look(),
+    onError: (error) => toast(error.message, "bad"),
+  });
+  conversations.set(channel, conversation);
+  byId("lists").append(conversation.list.scroller);
+  sidebar.add(conversation);
+  conversation.listen();
+  if (conversation.peer && channel !== wanted && current) toast(`New conversation with ${conversation.title}.`, "plain", channel);
+}
+
+/** Becomes a member, so that every browser of ours has the conversation. */
+async function join(channel) {
+  if (conversations.has(channel)) return;
   try {
-    await dormouse.chaos("panic");
+    await dormouse.join(channel);
   } catch (error) {
-    if (error.code === "forbidden") {
-      toast("Chaos is switched off. Start the server with --set chaos.enabled=true to try this.", "bad");
-    } else if (error.code !== "crashed") toast(error.message, "bad"); // `crashed` is what was asked for; `restarted` tells it
+    if (error.code !== "unavailable" || error.retry !== "never") throw error;
+    // This server keeps nothing of such channels; one can talk there all the same, for as long as the tab is open.
+    if (!conversations.has(channel)) appear(channel);
   }
-});
-
-function showStatus(status) {
-  byId("status").value = status;
-  byId("me-dot").dataset.status = status;
 }
 
-byId("status").addEventListener("change", ({ target }) => {
-  kept.set("status", target.value);
-  showStatus(target.value);
-  dormouse.setStatus(target.value).catch((error) => toast(error.message, "bad"));
-});
-
-// ── rooms ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-function openRoom(name) {
-  const channel = `chat:${name}`;
-  if (rooms.has(channel)) return rooms.get(channel);
-  const item = element("li");
-  const button = element("button", "room");
-  button.type = "button";
-  button.append(element("span", "hash", "#"), element("span", "room-name", name), element("span", "badge"));
-  item.append(button);
-  byId("rooms").append(item);
-  const list = new MessageList({
-    label: `Messages in ${name}`,
-    empty: `Nothing said in #${name} yet. Be the first.`,
-    onRead: () => rooms.get(channel) === current && read(current),
-  });
-  list.scroller.hidden = true;
-  byId("lists").append(list.scroller);
-  const room = { name, channel, list, roster: new Roster(), unread: 0, draft: "", button };
-  rooms.set(channel, room);
-  button.addEventListener("click", () => {
-    showRoom(room);
-    drawer("sidebar", false);
-  });
-  listen(room);
-  return room;
-}
-
-function listen(room) {
-  room.subscription = dormouse.subscribe(room.channel, { last: HISTORY, presence: true }, (event) => {
-    // While the first messages of a room arrive they are its history and nothing anybody missed.
-    const news = room.list.add(event, me) && event.from !== me && event.offset > room.head;
-    room.roster.typing(event.from, false);
-    if (room === current) showTyping();
-    if (news && (room !== current || document.hidden || !room.list.atEnd)) {
-      room.unread += 1;
-      showUnread(room);
-    }
-  });
-  room.head = Infinity;
-  room.epoch = null;
-}
-
-function showRoom(room) {
-  if (current) {
-    current.draft = byId("draft").value;
-    current.list.scroller.hidden = true;
-    current.button.removeAttribute("aria-current");
-  }
-  current = room;
-  room.list.scroller.hidden = false;
-  room.button.setAttribute("aria-current", "page");
-  room.list.toEnd();
-  byId("room-title").textContent = room.name;
-  byId("draft").value = room.draft;
-  byId("draft").placeholder = `Message #${room.name}`;
-  byId("leave-room").hidden = DEFAULT_ROOMS.includes(room.name);
-  document.title = `#${room.name} · Dormouse`;
-  history.replaceState(null, "", `#${room.name}`);
-  fitDraft();
-  read(room);
-  changePeople(room.channel, () => {});
-  showTyping();
-  if (matchMedia("(hover: hover)").matches) byId("draft").focus();
-}
-
-function read(room) {
-  room.unread = 0;
-  showUnread(room);
-}
-
-function showUnread(room) {
-  room.button.querySelector(".badge").textContent = room.unread ? String(Math.min(room.unread, 99)) : "";
-  room.button.classList.toggle("unread", room.unread > 0);
-  byId("jump").hidden = !(current?.unread > 0 && !document.hidden);
-  const all = [...rooms.values()].reduce((sum, { unread }) => sum + unread, 0);
-  document.title = `${all ? `(${all}) ` : ""}#${current?.name ?? HOME} · Dormouse`;
-}
-
-const keepRooms = () => kept.set("rooms", JSON.stringify([...rooms.values()].map(({ name }) => name)));
-
-byId("room-form").addEventListener("submit", (submitted) => {
-  submitted.preventDefault();
-  const name = roomName(byId("room-name").value);
-  byId("room-name").value = "";
-  if (!name) return;
-  showRoom(openRoom(name));
-  keepRooms();
+/** Shows a conversation, and begins it if need be. */
+async function go(channel) {
+  wanted = channel;
   drawer("sidebar", false);
-});
+  try {
+    await join(channel);
+    if (wanted === channel && conversations.has(channel)) show(conversations.get(channel));
+  } catch (error) {
+    if (error.code !== "closed") toast(error.message, "bad");
+    if (!current && channel !== HOME) go(HOME);
+  }
+}
+
+function startDirect(user) {
+  if (!isAddressable(user) || !isAddressable(me)) {
+    const name = isAddressable(user) ? me : user;
+    return toast(`“${name}” has characters that a direct message cannot be addressed with.`, "bad", "direct");
+  }
+  closeDrawers();
+  go(directChannel(me, user));
+}
+
+function show(conversation) {
+  if (current) {
+    current.draft = composer.text;
+    current.list.scroller.hidden = true;
+  }
+  current = conversation;
+  const { channel, title, peer, list } = conversation;
+  list.scroller.hidden = false;
+  sidebar.current(channel);
+  byId("room-title").textContent = peer === me ? `${title} (you)` : title;
+  byId("room-sign").textContent = peer ? "@" : "#";
+  byId("leave-room").hidden = channel === HOME;
+  byId("leave-room").textContent = peer ? "Leave" : "Leave room";
+  byId("here").hidden = peer !== null;
+  byId("peer").hidden = peer === null;
+  history.replaceState(null, "", peer ? `#@${title}` : `#${title}`);
+  composer.open(peer ? title : `#${title}`, conversation.draft);
+  list.toEnd();
+  conversation.history.open();
+  showPeople();
+  showTyping();
+  showUnread();
+  askMembersSoon(0);
+}
+
+/** We are no member any more, or the server says so. */
+function dismiss(channel) {
+  const conversation = conversations.get(channel);
+  if (!conversation) return;
+  conversations.delete(channel);
+  conversation.subscription.unsubscribe().catch(() => {}); // leaving has ended it as well
+  conversation.list.scroller.remove();
+  sidebar.remove(channel);
+  if (conversation === current) {
+    current = null;
+    go(HOME);
+  }
+  showUnread();
+}
 
 byId("leave-room").addEventListener("click", () => {
-  const room = current;
-  showRoom(rooms.get(`chat:${HOME}`));
-  rooms.delete(room.channel);
-  room.subscription.unsubscribe().catch(() => {}); // a lost connection has ended it as well
-  room.button.parentElement.remove();
-  room.list.scroller.remove();
-  keepRooms();
+  const { channel, membership } = current;
+  if (!membership) return dismiss(channel);
+  dormouse.leave(channel).catch((error) => toast(error.message, "bad"));
 });
 
+/** What the address asks for: `#garden`, `#@eve`. */
+function linked() {
+  let text = "";
+  try {
+    text = decodeURIComponent(location.hash.slice(1));
+  } catch { /* a broken escape asks for nothing */ }
+  if (text.startsWith("@")) return isAddressable(text.slice(1)) ? directChannel(me, text.slice(1)) : null;
+  const name = roomName(text);
+  return name ? roomChannel(name) : null;
+}
+
+addEventListener("hashchange", () => {
+  const channel = linked();
+  if (dormouse?.user && channel && channel !== current?.channel) go(channel);
+});
+
+// ── what is read ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Somebody sits before this tab, as far as a page can know. */
+const isAttended = () => !document.hidden && document.hasFocus();
+const isSeen = (conversation) => conversation !== undefined && conversation === current && isAttended() && current.list.atEnd;
+
+/** Something came into view, or somebody came back to look. */
+function look() {
+  if (!current) return;
+  if (isAttended()) current.read();
+  showUnread();
+}
+
+function showUnread() {
+  let all = 0;
+  for (const conversation of conversations.values()) {
+    // What is being read this moment does not flash up.
+    const unread = isSeen(conversation) ? 0 : conversation.unread;
+    sidebar.unread(conversation.channel, unread);
+    all += unread;
+  }
+  byId("jump").hidden = !current || current.unread === 0 || current.list.atEnd;
+  const name = current ? `${current.peer ? "" : "#"}${current.title} · ` : "";
+  document.title = `${all > 0 ? `(${all}) ` : ""}${name}Dormouse`;
+}
+
 byId("jump").addEventListener("click", () => current.list.toEnd());
-document.addEventListener("visibilitychange", () => !document.hidden && current?.list.atEnd && read(current));
+document.addEventListener("visibilitychange", look);
+addEventListener("focus", look);
 
 // ── people ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function changePeople(channel, change) {
-  const room = rooms.get(channel);
-  if (!room) return;
-  change(room.roster);
-  if (room !== current) return;
-  room.roster.draw(byId("people"), me);
-  field("count", room.roster.count);
+  const conversation = conversations.get(channel);
+  if (!conversation) return;
+  change(conversation.roster);
+  showPeople();
+}
+
+/** How somebody is: seen in any of our conversations, he is there. */
+function statusOf(user) {
+  for (const { roster } of conversations.values()) if (roster.status(user)) return roster.status(user);
+  return "away";
+}
+
+function showPeople() {
+  for (const { channel, peer } of conversations.values()) if (peer) sidebar.status(channel, statusOf(peer));
+  if (!current) return;
+  const { roster, members, peer } = current;
+  const listed = roster.listed(new Set(peer ? [peer, ...members] : members), me);
+  for (const person of listed) if (person.status === "away") person.status = statusOf(person.user);
+  people.draw(listed, roster.unnamed, me, (user) => sightings.text(user));
+  field("count", roster.count);
+  if (!peer) return;
+  const status = statusOf(peer);
+  byId("peer-dot").dataset.status = status;
+  field("peer", status === "away" ? sightings.text(peer) : status);
+}
+
+function askMembersSoon(ms = MEMBERS_MS) {
+  clearTimeout(membersDue);
+  membersDue = setTimeout(async () => {
+    const members = await current?.askMembers() ?? [];
+    for (const { user, last_seen } of members) sightings.see(user, last_seen ?? 0);
+    showPeople();
+  }, ms);
 }
 
 function showTyping() {
@@ -270,85 +313,19 @@ function showTyping() {
 
 // ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function submit() {
-  const text = byId("draft").value.trim();
-  if (!text || !current) return;
-  const room = current;
+function send(text) {
+  const { list, channel } = current;
   const key = dormouse.newKey();
   const publish = () => {
-    room.list.sending(key);
-    dormouse.publish(room.channel, { text }, { key, timeoutMs: PUBLISH_MS }).then(
-      () => room.list.sent(key),
-      (error) => room.list.failed(key, error.message),
+    list.sending(key);
+    dormouse.publish(channel, { text }, { key, timeoutMs: PUBLISH_MS }).then(
+      () => list.sent(key),
+      (error) => list.failed(key, error.message),
     );
   };
-  room.list.send(key, me, text, publish, () => room.list.discard(key));
+  list.send(key, me, text, publish, () => list.discard(key));
   publish();
-  byId("draft").value = "";
-  fitDraft();
-  lastTyping = -Infinity;
 }
-
-/** The field grows with its text up to a limit in the style sheet; the list above gives way. */
-function fitDraft() {
-  const draft = byId("draft");
-  draft.style.height = "auto";
-  draft.style.height = `${draft.scrollHeight}px`;
-  byId("composer").querySelector(".send").disabled = draft.value.trim() === "";
-}
-
-byId("composer").addEventListener("submit", (submitted) => {
-  submitted.preventDefault();
-  submit();
-});
-
-byId("draft").addEventListener("keydown", (pressed) => {
-  if (pressed.key !== "Enter" || pressed.shiftKey || pressed.isComposing) return;
-  pressed.preventDefault();
-  submit();
-});
-
-byId("draft").addEventListener("input", ({ target }) => {
-  fitDraft();
-  const typing = target.value.trim() !== "";
-  const due = performance.now() - lastTyping >= TYPING_EVERY_MS;
-  if (typing ? !due : lastTyping === -Infinity) return;
-  lastTyping = typing ? performance.now() : -Infinity;
-  dormouse.signal(current.channel, "typing", { typing });
-});
-
-// ── drawers on narrow windows ───────────────────────────────────────────────────────────────────────────────────────
-
-const OPENERS = { sidebar: "open-sidebar", panel: "open-panel" };
-
-function drawer(name, open) {
-  byId(name).classList.toggle("open", open);
-  byId(OPENERS[name]).setAttribute("aria-expanded", String(open));
-  byId("scrim").hidden = !document.querySelector(".sidebar.open, .panel.open");
-  if (open) byId(name).querySelector("button").focus();
-}
-
-for (const [name, opener] of Object.entries(OPENERS)) {
-  byId(opener).addEventListener("click", () => drawer(name, true));
-}
-
-// On a wide window the panel stands open beside the conversation, and its button is a label only.
-const wide = matchMedia("(min-width: 1080px)");
-const labelOnly = () => { byId("open-panel").disabled = wide.matches; };
-wide.addEventListener("change", labelOnly);
-labelOnly();
-
-function closeDrawers() {
-  for (const name of Object.keys(OPENERS)) {
-    if (!byId(name).classList.contains("open")) continue;
-    drawer(name, false);
-    byId(OPENERS[name]).focus();
-  }
-}
-
-byId("close-panel").addEventListener("click", closeDrawers);
-byId("scrim").addEventListener("click", closeDrawers);
-document.addEventListener("keydown", ({ key }) => key === "Escape" && closeDrawers());
 
 // ── begin ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -357,7 +334,5 @@ setInterval(() => {
   showTyping();
 }, 1_000);
 setInterval(() => !document.hidden && panel.measure(), PING_EVERY_MS);
-
-const known = kept.get("name");
-if (known && isName(known)) enter(known, known);
-else welcome();
+setInterval(showPeople, SEEN_EVERY_MS);
+onName(enter);

@@ -1,47 +1,66 @@
 /**
- * The message list of one room: rows in the order of events, own messages shown before the server has them.
+ * The message list of one conversation: rows in the order of events, own messages shown before the server has them.
  *
- * Owns its scroller. Never interprets text as markup. Events arrive in order and once (the client sees to that), so a row is
- * placed after the last confirmed one; what is still being sent stays below, in the order it was written.
- *
- *     sending ──reply or event──▶ sent
- *        └──error──▶ failed ──retry──▶ sending
+ * Owns its scroller, and keeps what the reader looks at in its place whatever comes above or below it. Newer events arrive in
+ * order and once (the client sees to that) and are placed after the last confirmed row; older ones come in pages before the
+ * first. What is still being sent stays below, in the order it was written.
  */
 
-import { element, paintAvatar } from "./names.js";
+import { element } from "./names.js";
+import { mark, messageRow, offerChoices, stamp } from "./row.js";
 
 const GROUP_MS = 5 * 60_000;
-/** Bounded: a tab that stays open for weeks must not grow for weeks. */
+/** Bounded: a tab that stays open for weeks must not grow for weeks. Whoever looks back keeps more. */
 const MAX_ROWS = 600;
-const LINK = /https?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]]/g;
+const MAX_ROWS_LOOKING_BACK = 6_000;
+/** This near to the first row the page before it is wanted. */
+const NEAR_TOP_PX = 160;
 
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+
+/**
+ * @typedef {object} Options
+ * @property {string} label @property {string} empty said when there are no messages
+ * @property {() => void} onLook something else came into view
+ * @property {() => void} onTop the first row is near
+ * @property {() => void} onForget the first rows were dropped, so there is something before the first again
+ * @property {(offset: number) => {state: string, title: string}} standing how far an own message got
+ */
 
 export class MessageList {
   /** @type {Map<string, HTMLElement>} rows of own messages without their event, by key */
   #unconfirmed = new Map();
+  #top = element("p", "top");
+  #empty;
   #rows = element("ol", "rows");
   /** Whoever reads the end goes on reading it when the window, its keyboard or the text field changes the height. */
   #following = true;
-  #onRead;
+  #complete = false;
+  #options;
+  /** Offset of the newest row, 0 when there is none. */
+  newest = 0;
 
-  /** @param {{label: string, empty: string, onRead: () => void}} options `onRead`: the end of the list came into view */
-  constructor({ label, empty, onRead }) {
-    this.#onRead = onRead;
+  /** @param {Options} options */
+  constructor(options) {
+    this.#options = options;
     this.scroller = element("div", "scroller");
     this.scroller.tabIndex = 0;
     this.scroller.setAttribute("role", "log");
-    this.scroller.setAttribute("aria-label", label);
-    this.empty = element("p", "empty", empty);
-    this.scroller.append(this.empty, this.#rows);
+    this.scroller.setAttribute("aria-label", options.label);
+    this.#empty = element("p", "empty", options.empty);
+    this.#empty.hidden = true;
+    this.#top.hidden = true;
+    const sheet = element("div", "sheet");
+    sheet.append(this.#top, this.#rows);
+    this.scroller.append(this.#empty, sheet);
     this.scroller.addEventListener("scroll", () => {
       this.#following = this.atEnd;
-      if (this.#following) this.#onRead();
+      options.onLook();
+      if (this.nearTop) options.onTop();
     }, { passive: true });
     const resized = new ResizeObserver(() => this.#following && this.#showEnd());
     resized.observe(this.scroller);
-    resized.observe(this.#rows);
+    resized.observe(sheet);
   }
 
   get atEnd() {
@@ -49,57 +68,99 @@ export class MessageList {
     return scrollHeight - scrollTop - clientHeight < 48;
   }
 
+  get nearTop() {
+    return this.scroller.clientHeight > 0 && this.scroller.scrollTop < NEAR_TOP_PX;
+  }
+
+  /** Offset of the oldest row, 0 when there is none. */
+  get oldest() {
+    return Number(this.#rows.querySelector("[data-offset]")?.dataset.offset ?? 0);
+  }
+
+  /** The newest offset that is in view, or above what is. */
+  get seen() {
+    if (this.atEnd) return this.newest;
+    const { bottom } = this.scroller.getBoundingClientRect();
+    for (let row = this.#rows.lastElementChild; row; row = row.previousElementSibling) {
+      // A first line is enough of a long message.
+      if (row.dataset.offset && row.getBoundingClientRect().top + 24 <= bottom) return Number(row.dataset.offset);
+    }
+    return 0;
+  }
+
   toEnd() {
     this.#following = true;
     this.#showEnd();
-    this.#onRead();
+    this.#options.onLook();
   }
 
   #showEnd() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
-  /** An event of the channel; confirms our own row if it was waiting. @returns {boolean} whether it is new to the reader */
-  add({ from, at, data, key, offset }, me) {
-    const waiting = from === me ? this.#unconfirmed.get(key) : undefined;
-    const row = waiting ?? this.#row(from, textOf(data), from === me);
-    this.#unconfirmed.delete(key);
-    row.dataset.offset = offset;
-    this.#stamp(row, at);
-    this.#mark(row, waiting ? "sent" : "");
-    const [firstWaiting] = this.#unconfirmed.values();
+  /** An event newer than all before; confirms our own row if it was waiting. @returns {boolean} whether it is new here */
+  add(event, me) {
+    if (event.offset <= this.newest) return false;
+    this.newest = event.offset;
+    const known = event.from === me && this.#unconfirmed.has(event.key);
     this.#change(() => {
-      // Moving a row that is in place already would make a screen reader read it again.
-      if (!waiting || (firstWaiting && this.#precedes(firstWaiting, row))) this.#rows.insertBefore(row, firstWaiting ?? null);
+      const row = this.#confirmed(event, me);
+      const [firstWaiting] = this.#unconfirmed.values();
+      // A row that is in place already would make a screen reader read it again.
+      if (!known || (firstWaiting && precedes(firstWaiting, row))) this.#rows.insertBefore(row, firstWaiting ?? null);
     });
-    return !waiting;
+    return !known;
+  }
+
+  /** A page of events older than all here, rising. @param {boolean} complete nothing comes before it */
+  prepend(events, me, complete) {
+    this.newest = Math.max(this.newest, events.at(-1)?.offset ?? 0);
+    this.#complete = complete;
+    const log = this.scroller;
+    log.setAttribute("aria-busy", "true"); // what is old is not read out
+    this.#change(() => {
+      const rows = events.map((event) => this.#confirmed(event, me));
+      const next = this.#rows.firstElementChild;
+      this.#rows.prepend(...rows);
+      for (const row of rows) this.#group(row);
+      if (next) this.#group(next);
+    });
+    requestAnimationFrame(() => log.removeAttribute("aria-busy"));
+  }
+
+  /** What is said above the first row while there is more before it, such as that it is on its way. */
+  say(text) {
+    this.#change(() => { this.#top.dataset.text = text; });
+  }
+
+  /** The offsets of another life of the channel mean nothing here. */
+  clear() {
+    this.newest = 0;
+    this.#complete = false;
+    this.#change(() => this.#rows.replaceChildren(...this.#unconfirmed.values()));
   }
 
   /** An own message on its way. @param {() => void} retry @param {() => void} discard */
   send(key, me, text, retry, discard) {
-    const row = this.#row(me, text, true);
+    const row = messageRow(me, text, true);
     row.dataset.key = key;
-    this.#stamp(row, Date.now());
+    stamp(row, Date.now());
     this.#unconfirmed.set(key, row);
-    const choices = element("span", "choices");
-    const again = element("button", "link", "Retry");
-    const drop = element("button", "link", "Discard");
-    again.type = drop.type = "button";
-    again.addEventListener("click", retry);
-    drop.addEventListener("click", discard);
-    choices.append(element("span", "", "Not sent."), again, drop);
-    row.querySelector(".body").append(choices);
-    this.#mark(row, "sending");
+    offerChoices(row, retry, discard);
+    mark(row, "sending");
     this.#change(() => this.#rows.append(row));
     this.toEnd();
   }
 
   sending(key) {
-    this.#mark(this.#unconfirmed.get(key), "sending");
+    const row = this.#unconfirmed.get(key);
+    if (row) mark(row, "sending");
   }
 
+  /** The server has it; its event comes, or has come. */
   sent(key) {
-    this.#mark(this.#unconfirmed.get(key), "sent");
+    const row = this.#unconfirmed.get(key);
+    if (row) mark(row, "stored");
   }
 
   /** @param {string} why shown with the choices */
@@ -107,7 +168,7 @@ export class MessageList {
     const row = this.#unconfirmed.get(key);
     if (!row) return; // its event came all the same
     row.querySelector(".choices span").textContent = `Not sent: ${why}`;
-    this.#change(() => this.#mark(row, "failed"));
+    this.#change(() => mark(row, "failed"));
   }
 
   discard(key) {
@@ -122,56 +183,72 @@ export class MessageList {
     this.#change(() => this.#rows.insertBefore(element("li", "note", text), firstWaiting ?? null));
   }
 
-  #row(from, text, own) {
-    const row = element("li", own ? "message own" : "message");
-    row.dataset.from = from;
-    const avatar = element("span");
-    paintAvatar(avatar, from);
-    avatar.setAttribute("aria-hidden", "true");
-    const body = element("div", "body");
-    const byline = element("p", "byline");
-    byline.append(element("strong", "author", from), element("time"));
-    const words = element("p", "text");
-    words.append(...linked(text));
-    body.append(byline, words);
-    row.append(avatar, element("time", "gutter"), body, element("span", "delivery"));
+  /** Somebody's cursor has moved: marks all own messages anew. */
+  remark() {
+    for (const row of this.#rows.querySelectorAll(".own[data-offset]")) this.#judge(row);
+  }
+
+  #confirmed(event, me) {
+    const { from, at, data, key, offset } = event;
+    const waiting = from === me ? this.#unconfirmed.get(key) : undefined;
+    const row = waiting ?? messageRow(from, data, from === me);
+    this.#unconfirmed.delete(key);
+    row.dataset.offset = offset;
+    stamp(row, at);
+    if (from === me) this.#judge(row);
     return row;
   }
 
-  #stamp(row, at) {
-    const moment = new Date(at);
-    row.dataset.at = String(at);
-    for (const time of row.querySelectorAll("time")) {
-      time.dateTime = moment.toISOString();
-      time.textContent = clock.format(moment);
-    }
+  #judge(row) {
+    const { state, title } = this.#options.standing(Number(row.dataset.offset));
+    mark(row, state, title);
   }
 
-  #mark(row, state) {
-    if (!row) return;
-    row.dataset.delivery = state;
-    row.querySelector(".delivery").title = state === "sending" ? "Sending" : state === "sent" ? "Sent" : "";
-  }
-
-  #precedes(one, other) {
-    return Boolean(one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING);
-  }
-
-  /** Keeps the end in view if it was, and groups rows by author, five minutes and day. */
+  /** Changes the rows; the end stays in view if it was, else the first row in view stays where it was. */
   #change(act) {
+    const anchor = this.#following ? null : this.#firstInView();
+    const before = anchor?.getBoundingClientRect().top;
     act();
-    while (this.#rows.childElementCount > MAX_ROWS && !this.#unconfirmed.has(this.#rows.firstElementChild.dataset.key)) {
-      this.#rows.firstElementChild.remove();
-    }
-    this.empty.hidden = this.#rows.childElementCount > 0;
+    this.#forget();
+    const any = this.#rows.childElementCount > 0;
+    this.#empty.hidden = any || !this.#complete;
+    this.#showTop(any);
     // Only the tail can have changed its neighbours: what waits, and a few rows before it.
     let row = this.#rows.lastElementChild;
     for (let left = this.#unconfirmed.size + 3; row && left > 0; left--, row = row.previousElementSibling) this.#group(row);
     if (this.#following) this.#showEnd();
+    else if (anchor?.isConnected) this.scroller.scrollTop += anchor.getBoundingClientRect().top - before;
   }
 
+  #firstInView() {
+    const { top } = this.scroller.getBoundingClientRect();
+    for (const row of this.#rows.children) if (row.getBoundingClientRect().bottom > top) return row;
+    return null;
+  }
+
+  #forget() {
+    const most = this.#following ? MAX_ROWS : MAX_ROWS_LOOKING_BACK;
+    let dropped = false;
+    while (this.#rows.childElementCount > most && !this.#unconfirmed.has(this.#rows.firstElementChild.dataset.key)) {
+      this.#rows.firstElementChild.remove();
+      dropped = true;
+    }
+    if (!dropped) return;
+    this.#complete = false;
+    this.#group(this.#rows.firstElementChild);
+    this.#options.onForget();
+  }
+
+  #showTop(any) {
+    const whole = this.oldest <= 1 ? "" : ", as far as it is kept";
+    const text = this.#complete ? `The beginning of the conversation${whole}` : this.#top.dataset.text ?? "";
+    this.#top.hidden = !any || text === "";
+    if (this.#top.textContent !== text) this.#top.textContent = text;
+  }
+
+  /** Groups a row with the one before it by author, five minutes and day. */
   #group(row) {
-    if (!row.dataset.at) return;
+    if (!row?.dataset.at) return;
     const before = row.previousElementSibling;
     const [at, previous] = [Number(row.dataset.at), Number(before?.dataset.at ?? 0)];
     const today = day.format(at);
@@ -183,24 +260,4 @@ export class MessageList {
   }
 }
 
-/** What to show of somebody's data: the page writes `{text}`, other publishers may write anything. */
-function textOf(data) {
-  if (typeof data === "string") return data;
-  return typeof data?.text === "string" ? data.text : JSON.stringify(data);
-}
-
-/** Text nodes, and anchors for plain http addresses; nothing else ever becomes an element. */
-function linked(text) {
-  const nodes = [];
-  let done = 0;
-  for (const { 0: address, index } of text.matchAll(LINK)) {
-    const anchor = element("a", "", address);
-    anchor.href = address;
-    anchor.target = "_blank";
-    anchor.rel = "noopener noreferrer";
-    nodes.push(text.slice(done, index), anchor);
-    done = index + address.length;
-  }
-  nodes.push(text.slice(done));
-  return nodes;
-}
+const precedes = (one, other) => Boolean(one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING);

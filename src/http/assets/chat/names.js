@@ -18,6 +18,27 @@ export const suggestName = () => `${pick(FIRST)}-${pick(SECOND)}`;
 /** Names stand in channel names (`dm:ada+eve`), so they keep to letters that have no meaning there. */
 export const isName = (name) => /^[A-Za-z0-9_.-]{1,32}$/.test(name);
 
+/** Where a room's channel lives, and a conversation of two. */
+const ROOM = "chat:";
+const DIRECT = "dm:";
+
+/** Whether a user's name can stand in the channel of a conversation of two; servers may know other names. */
+export const isAddressable = (name) => /^[A-Za-z0-9_.:@-]{1,120}$/.test(name);
+
+/** @returns {string} the same whoever of the two asks */
+export const directChannel = (one, other) => `${DIRECT}${[one, other].sort().join("+")}`;
+export const roomChannel = (room) => ROOM + room;
+
+/** The other one of `dm:ada+eve`, for `ada`; null where a channel is not for two. */
+export function peerOf(channel, me) {
+  const users = channel.startsWith(DIRECT) ? channel.slice(DIRECT.length).split("+") : [];
+  if (users.length !== 2) return null;
+  return users[0] === me ? users[1] : users[0];
+}
+
+/** What a conversation is called: the other one's name, a room's, or the whole channel. */
+export const titleOf = (channel, me) => peerOf(channel, me) ?? (channel.startsWith(ROOM) ? channel.slice(ROOM.length) : channel);
+
 /** `Night Shift!` → `night-shift`: what may follow `chat:` in a channel name. */
 export const roomName = (text) => text.trim().toLowerCase().replace(/^#|^chat:/, "").replace(/[^a-z0-9_.-]+/g, "-").replace(/^-+|-+$/g, "");
 
