@@ -42,6 +42,14 @@ export class TestServer {
     return `http://${this.address}/`;
   }
 
+  /** Messages of a backend, in this order. */
+  async publish(channel, ...texts) {
+    const batch = texts.map((text) => ({ channel, data: { text }, from: "backend" }));
+    const body = JSON.stringify(batch);
+    const answer = await fetch(new URL("/v1/publish/batch", this.url), { method: "POST", body, headers: { "content-type": "application/json" } });
+    if (!answer.ok) throw new Error(`publishing failed: ${answer.status} ${await answer.text()}`);
+  }
+
   /** SIGKILL: no goodbye to anybody. */
   async kill() {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;

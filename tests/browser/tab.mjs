@@ -7,6 +7,7 @@ import { chromium } from "playwright-core";
 
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const LIST = ".scroller:not([hidden])";
 /** A browser with a profile of its own, gone with it. */
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 
@@ -40,6 +41,119 @@ export class Tab {
     await tab.page.press("#name", "Enter");
     await tab.state("live");
     return tab;
+  }
+
+  /** The same person in another tab, which has a storage of its own. */
+  async again(url) {
+    return Tab.join(this.page.context(), url, this.name);
+  }
+
+  async reload() {
+    await this.page.reload();
+    await this.state("live");
+  }
+
+  /** Nobody looks at the tab from now on: to a page under test every tab has the focus, unless it is told otherwise. */
+  async lookAway() {
+    await this.page.evaluate(() => {
+      document.hasFocus = () => false;
+      dispatchEvent(new Event("blur"));
+    });
+  }
+
+  async lookBack() {
+    await this.page.evaluate(() => {
+      delete document.hasFocus;
+      dispatchEvent(new Event("focus"));
+    });
+  }
+
+  /** Begins a conversation of two by its field, and waits until it is shown. */
+  async writeTo(name) {
+    await this.page.fill("#person-name", name);
+    await this.page.press("#person-name", "Enter");
+    await this.shown(name);
+  }
+
+  /** @param {string} [title] what the room is called, where that is not what was typed */
+  async openRoom(name, title = name) {
+    await this.page.fill("#room-name", name);
+    await this.page.press("#room-name", "Enter");
+    await this.shown(title);
+  }
+
+  /** A conversation in the sidebar. */
+  entry(title) {
+    return this.page.locator(".room:not(.suggested)", { has: this.page.getByText(title, { exact: true }) });
+  }
+
+  async goTo(title) {
+    await this.entry(title).click();
+    await this.shown(title);
+  }
+
+  /** Waits until this conversation is the one that is shown. */
+  async shown(title) {
+    await this.page.locator("#room-title", { hasText: title }).waitFor();
+  }
+
+  /** Waits until a conversation has so many unread messages. */
+  async unread(title, count) {
+    const entry = this.entry(title);
+    await entry.waitFor();
+    if (count === 0) await entry.locator(".badge:empty").waitFor({ state: "attached" });
+    else await entry.locator(".badge", { hasText: new RegExp(`^${count}$`) }).waitFor();
+  }
+
+  /** Waits until an own message has this mark. @param {"sending" | "stored" | "delivered" | "read"} state @param {string} [title] */
+  async marked(text, state, title) {
+    const row = this.page.locator(`.message.own[data-delivery="${state}"]`, { has: this.page.getByText(text, { exact: true }) });
+    await row.locator(title === undefined ? ".delivery" : `.delivery[title="${title}"][aria-label="${title}"]`).waitFor();
+  }
+
+  titled(pattern) {
+    return this.page.waitForFunction(([source]) => new RegExp(source).test(document.title), [pattern.source]);
+  }
+
+  /** Scrolls the list that is shown. */
+  scrollTo(top) {
+    return this.page.locator(LIST).evaluate((list, to) => { list.scrollTop = to; }, top);
+  }
+
+  /** Waits until this stands above the first message of the list that is shown. */
+  begins(text) {
+    return this.page.locator(`${LIST} .top`).getByText(text, { exact: true }).waitFor();
+  }
+
+  /** Waits until the list that is shown has so many messages. */
+  rows(count) {
+    return this.page.waitForFunction(
+      ([list, wanted]) => document.querySelectorAll(`${list} .message[data-offset]`).length === wanted, [LIST, count]);
+  }
+
+  /** Of the list that is shown, from top to bottom. */
+  offsets() {
+    return this.page.locator(`${LIST} .message[data-offset]`).evaluateAll((rows) => rows.map((row) => Number(row.dataset.offset)));
+  }
+
+  texts() {
+    return this.page.locator(`${LIST} .message .text`).allTextContents();
+  }
+
+  /** How far below the top of the window a message stands. */
+  placeOf(text) {
+    return this.page.locator(`${LIST} .text`).getByText(text, { exact: true }).evaluate((row) => row.getBoundingClientRect().top);
+  }
+
+  /** A message stands where it stood, to the pixel. */
+  async stays(text, place) {
+    const moved = Math.abs(await this.placeOf(text) - place);
+    assert.ok(moved < 1, `"${text}" has moved by ${moved} pixels`);
+  }
+
+  async inView(text) {
+    const [place, height] = [await this.placeOf(text), this.page.viewportSize().height];
+    assert.ok(place > 0 && place < height, `"${text}" stands at ${place} of ${height} pixels`);
   }
 
   state(state) {

@@ -204,10 +204,13 @@ export class MessageList {
     mark(row, state, title);
   }
 
-  /** Changes the rows; the end stays in view if it was, else the first row in view stays where it was. */
+  /**
+   * Changes the rows; the end stays in view if it was, else the first row in view stays where it was. By its lower edge: the
+   * day and the author above its text may go when another row comes before it.
+   */
   #change(act) {
     const anchor = this.#following ? null : this.#firstInView();
-    const before = anchor?.getBoundingClientRect().top;
+    const before = anchor?.getBoundingClientRect().bottom;
     act();
     this.#forget();
     const any = this.#rows.childElementCount > 0;
@@ -217,7 +220,7 @@ export class MessageList {
     let row = this.#rows.lastElementChild;
     for (let left = this.#unconfirmed.size + 3; row && left > 0; left--, row = row.previousElementSibling) this.#group(row);
     if (this.#following) this.#showEnd();
-    else if (anchor?.isConnected) this.scroller.scrollTop += anchor.getBoundingClientRect().top - before;
+    else if (anchor?.isConnected) this.scroller.scrollTop += anchor.getBoundingClientRect().bottom - before;
   }
 
   #firstInView() {

@@ -17,12 +17,15 @@ export class Receipts {
   constructor(me, peer) {
     this.#me = me;
     this.#peer = peer;
+    this.replace([]);
   }
 
   /** The members as the server lists them: who is not among them does not count any more. */
   replace(members) {
     const before = this.#others;
     this.#others = new Map();
+    // He counts before he is a member: the first message makes him one.
+    if (this.#peer && this.#peer !== this.#me) this.#others.set(this.#peer, { delivered: 0, read: 0, ...before.get(this.#peer) });
     for (const member of members) {
       this.note(member);
       const known = before.get(member.user);
