@@ -31,6 +31,8 @@ pages! {
     "/chat.css" CSS "chat.css"
     "/chat.js" SCRIPT "chat.js"
     "/chat/messages.css" CSS "chat/messages.css"
+    "/chat/address.js" SCRIPT "chat/address.js"
+    "/chat/company.js" SCRIPT "chat/company.js"
     "/chat/composer.js" SCRIPT "chat/composer.js"
     "/chat/controls.js" SCRIPT "chat/controls.js"
     "/chat/conversation.js" SCRIPT "chat/conversation.js"

@@ -150,6 +150,14 @@ test("where nothing is kept, one can talk all the same", { timeout: 60_000 }, as
     await ada.goTo("lobby");
     await eve.say("gone with the tide");
     await ada.unread("sand", 1);
+    await server.kill();
+    await Promise.all([ada.state("reconnecting"), eve.state("reconnecting")]);
+    await server.restart();
+    await Promise.all([ada.state("live"), eve.state("live")]);
+    await ada.goTo("sand");
+    await eve.say("a new shore");
+    await ada.hears("a new shore");
+    assert.deepEqual(await ada.texts(), ["a new shore"], "what is of another life of the channel has gone with it");
     for (const one of [ada, eve]) assert.deepEqual(one.complaints, []);
   } finally {
     await browser.close();

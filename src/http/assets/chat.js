@@ -7,15 +7,15 @@
  */
 
 import { connect } from "/client.js";
+import { channelOf, hashOf } from "/chat/address.js";
+import { Company } from "/chat/company.js";
 import { Composer } from "/chat/composer.js";
 import { attachControls, keptStatus } from "/chat/controls.js";
 import { Conversation } from "/chat/conversation.js";
 import { closeDrawers, drawer } from "/chat/drawers.js";
-import { directChannel, isAddressable, paintAvatar, peerOf, roomChannel, roomName } from "/chat/names.js";
-import { byId, field, Panel, toast } from "/chat/panel.js";
-import { PeopleList } from "/chat/people.js";
+import { directChannel, isAddressable, paintAvatar, roomChannel } from "/chat/names.js";
+import { byId, Panel, toast } from "/chat/panel.js";
 import { Sidebar } from "/chat/sidebar.js";
-import { Sightings } from "/chat/sightings.js";
 import { askToken, onName } from "/chat/welcome.js";
 
 const HOME = roomChannel("lobby");
@@ -26,8 +26,6 @@ const PUBLISH_MS = 120_000;
 const PING_EVERY_MS = 10_000;
 /** "5 min ago" is drawn anew so often. */
 const SEEN_EVERY_MS = 15_000;
-/** Who comes may be a new member: asked a moment later, once for all who come together. */
-const MEMBERS_MS = 400;
 
 /** @type {Map<string, Conversation>} by channel */
 const conversations = new Map();
@@ -38,15 +36,13 @@ let dormouse = null;
 let me = "";
 /** @type {string | null} the channel that is on its way in, asked for last */
 let wanted = null;
-let membersDue = null;
 const panel = new Panel();
-const sightings = new Sightings();
-const people = new PeopleList(byId("people"), (user) => startDirect(user));
 const sidebar = new Sidebar({
   onOpen: (channel) => go(channel),
   onRoom: (name) => go(roomChannel(name)),
   onPerson: (user) => startDirect(user),
 });
+const company = new Company(sidebar, () => ({ conversations: conversations.values(), current, me }), startDirect);
 const composer = new Composer({
   onSend: send,
   onTyping: (typing) => current && dormouse.signal(current.channel, "typing", { typing }),
@@ -67,7 +63,7 @@ function enter(name, token) {
   });
   dormouse.on("subscribed", ({ channel, epoch }) => conversations.get(channel)?.established(epoch));
   dormouse.on("event", (event) => {
-    sightings.see(event.from, event.at);
+    company.see(event.from, event.at);
     const conversation = conversations.get(event.channel);
     conversation?.take(event, isSeen(conversation));
     if (conversation === current) showTyping();
@@ -76,13 +72,13 @@ function enter(name, token) {
   });
   dormouse.on("receipt", (receipt) => conversations.get(receipt.channel)?.receipt(receipt));
   dormouse.on("roster", (told) => {
-    for (const { user, last_seen } of told.users) sightings.see(user, last_seen ?? 0);
+    for (const { user, last_seen } of told.users) company.see(user, last_seen ?? 0);
     changePeople(told.channel, (roster) => roster.replace(told));
   });
   dormouse.on("presence", (told) => {
-    for (const user of told.left) sightings.see(user, Date.now());
+    for (const user of told.left) company.see(user, Date.now());
     changePeople(told.channel, (roster) => roster.apply(told));
-    if (told.joined.some(({ user }) => !conversations.get(told.channel)?.receipts.knows(user))) askMembersSoon();
+    if (told.joined.some(({ user }) => !conversations.get(told.channel)?.receipts.knows(user))) company.askMembers();
   });
   dormouse.on("signal", ({ channel, from, kind, data }) => {
     if (kind !== "typing" || from === me) return;
@@ -107,10 +103,13 @@ function ready({ user, memberships = [] }) {
   for (const channel of ours) if (!conversations.has(channel)) appear(channel);
   if (first) {
     for (const name of OPEN_ROOMS) sidebar.suggest(roomChannel(name), name);
-    const channel = linked() ?? HOME;
+    const channel = channelOf(location.hash, me) ?? HOME;
     if (channel !== HOME) join(HOME).catch((error) => toast(error.message, "bad"));
     go(channel);
-  } else askMembersSoon();
+  } else {
+    current?.history.open();
+    company.askMembers();
+  }
   showUnread();
   look();
 }
@@ -191,14 +190,14 @@ function show(conversation) {
   byId("leave-room").textContent = peer ? "Leave" : "Leave room";
   byId("here").hidden = peer !== null;
   byId("peer").hidden = peer === null;
-  history.replaceState(null, "", peer ? `#@${title}` : `#${title}`);
-  composer.open(peer ? title : `#${title}`, conversation.draft);
+  history.replaceState(null, "", hashOf(conversation));
+  if (!composer.open(peer ? title : `#${title}`, conversation.draft)) list.scroller.focus({ preventScroll: true });
   list.toEnd();
   conversation.history.open();
-  showPeople();
+  company.show();
   showTyping();
   showUnread();
-  askMembersSoon(0);
+  company.askMembers(0);
 }
 
 /** We are no member any more, or the server says so. */
@@ -222,19 +221,8 @@ byId("leave-room").addEventListener("click", () => {
   dormouse.leave(channel).catch((error) => toast(error.message, "bad"));
 });
 
-/** What the address asks for: `#garden`, `#@eve`. */
-function linked() {
-  let text = "";
-  try {
-    text = decodeURIComponent(location.hash.slice(1));
-  } catch { /* a broken escape asks for nothing */ }
-  if (text.startsWith("@")) return isAddressable(text.slice(1)) ? directChannel(me, text.slice(1)) : null;
-  const name = roomName(text);
-  return name ? roomChannel(name) : null;
-}
-
 addEventListener("hashchange", () => {
-  const channel = linked();
+  const channel = channelOf(location.hash, me);
   if (dormouse?.user && channel && channel !== current?.channel) go(channel);
 });
 
@@ -259,6 +247,7 @@ function showUnread() {
     sidebar.unread(conversation.channel, unread);
     all += unread;
   }
+  sidebar.total(all);
   byId("jump").hidden = !current || current.unread === 0 || current.list.atEnd;
   const name = current ? `${current.peer ? "" : "#"}${current.title} · ` : "";
   document.title = `${all > 0 ? `(${all}) ` : ""}${name}Dormouse`;
@@ -274,36 +263,7 @@ function changePeople(channel, change) {
   const conversation = conversations.get(channel);
   if (!conversation) return;
   change(conversation.roster);
-  showPeople();
-}
-
-/** How somebody is: seen in any of our conversations, he is there. */
-function statusOf(user) {
-  for (const { roster } of conversations.values()) if (roster.status(user)) return roster.status(user);
-  return "away";
-}
-
-function showPeople() {
-  for (const { channel, peer } of conversations.values()) if (peer) sidebar.status(channel, statusOf(peer));
-  if (!current) return;
-  const { roster, members, peer } = current;
-  const listed = roster.listed(new Set(peer ? [peer, ...members] : members), me);
-  for (const person of listed) if (person.status === "away") person.status = statusOf(person.user);
-  people.draw(listed, roster.unnamed, me, (user) => sightings.text(user));
-  field("count", roster.count);
-  if (!peer) return;
-  const status = statusOf(peer);
-  byId("peer-dot").dataset.status = status;
-  field("peer", status === "away" ? sightings.text(peer) : status);
-}
-
-function askMembersSoon(ms = MEMBERS_MS) {
-  clearTimeout(membersDue);
-  membersDue = setTimeout(async () => {
-    const members = await current?.askMembers() ?? [];
-    for (const { user, last_seen } of members) sightings.see(user, last_seen ?? 0);
-    showPeople();
-  }, ms);
+  company.show();
 }
 
 function showTyping() {
@@ -334,5 +294,5 @@ setInterval(() => {
   showTyping();
 }, 1_000);
 setInterval(() => !document.hidden && panel.measure(), PING_EVERY_MS);
-setInterval(showPeople, SEEN_EVERY_MS);
+setInterval(() => company.show(), SEEN_EVERY_MS);
 onName(enter);

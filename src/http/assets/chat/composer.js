@@ -49,13 +49,15 @@ export class Composer {
     this.#fit();
   }
 
-  /** Ready to write to this conversation. @param {string} name like `#lobby` */
+  /** Ready to write to this conversation. @param {string} name like `#lobby` @returns {boolean} whether the field has the focus */
   open(name, text) {
     this.#draft.disabled = false;
     this.#draft.placeholder = `Message ${name}`;
     this.text = text;
     // On a phone the keyboard would cover what one came to read.
-    if (matchMedia("(hover: hover)").matches) this.#draft.focus();
+    const wanted = matchMedia("(hover: hover)").matches;
+    if (wanted) this.#draft.focus();
+    return wanted;
   }
 
   /** The field grows with its text up to a limit in the style sheet; the list above gives way. */

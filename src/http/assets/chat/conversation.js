@@ -10,6 +10,8 @@ import { peerOf, titleOf } from "./names.js";
 import { Roster } from "./people.js";
 import { Receipts } from "./receipts.js";
 
+const REMARK_MS = 60;
+
 export class Conversation {
   roster = new Roster();
   draft = "";
@@ -18,6 +20,7 @@ export class Conversation {
   /** @type {string | null} life of the channel's numbering, as last told */ epoch = null;
   /** The server has kept it for us: once it does not any more, we are out. */ wasKept = false;
   /** The server is being told how far we got. */ #telling = false;
+  /** Marks are about to be drawn anew. */ #remark = null;
   #dormouse;
   #me;
   #onLook;
@@ -69,9 +72,9 @@ export class Conversation {
     const renewed = this.epoch !== null && this.epoch !== epoch;
     this.epoch = epoch;
     if (!renewed) return;
-    const wasOpen = this.history.isOpen;
+    const { isWanted } = this.history;
     this.history.reset();
-    if (wasOpen) this.history.open();
+    if (isWanted) this.history.open();
   }
 
   /** An event; `seen` when its reader looks at the end of the list right now. */
@@ -105,8 +108,12 @@ export class Conversation {
     return members;
   }
 
-  /** A cursor of somebody has moved. */
+  /** A cursor of somebody has moved. In a crowd many do at once, and they are drawn together. */
   receipt(receipt) {
-    if (this.receipts.note(receipt)) this.list.remark();
+    if (!this.receipts.note(receipt) || this.#remark !== null) return;
+    this.#remark = setTimeout(() => {
+      this.#remark = null;
+      this.list.remark();
+    }, REMARK_MS);
   }
 }

@@ -37,6 +37,11 @@ export class History {
     return this.#stage === "open";
   }
 
+  /** Somebody wants to see it. */
+  get isWanted() {
+    return this.#stage !== "new";
+  }
+
   /** The newest page, unless it is there or on its way. */
   async open() {
     if (this.#stage !== "new") return;

@@ -116,6 +116,7 @@ export class MessageList {
   prepend(events, me, complete) {
     this.newest = Math.max(this.newest, events.at(-1)?.offset ?? 0);
     this.#complete = complete;
+    this.#top.dataset.text = "";
     const log = this.scroller;
     log.setAttribute("aria-busy", "true"); // what is old is not read out
     this.#change(() => {

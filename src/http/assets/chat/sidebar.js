@@ -74,10 +74,16 @@ export class Sidebar {
     const entry = this.#entries.get(channel);
     if (!entry) return;
     const { button, title, peer } = entry;
-    button.querySelector(".badge").textContent = count > 99 ? "99+" : count > 0 ? String(count) : "";
+    button.querySelector(".badge").textContent = shown(count);
     button.classList.toggle("unread", count > 0);
     const name = peer ? `Conversation with ${title}` : `Room ${title}`;
     button.setAttribute("aria-label", count > 0 ? `${name}, ${count} unread` : name);
+  }
+
+  /** Beside the button that shows this list where it is hidden. */
+  total(count) {
+    byId("elsewhere").textContent = shown(count);
+    byId("open-sidebar").setAttribute("aria-label", `Show conversations${count > 0 ? `, ${count} unread` : ""}`);
   }
 
   /** How the other one of a conversation of two is. */
@@ -107,6 +113,8 @@ export class Sidebar {
     list.insertBefore(item, after ?? null);
   }
 }
+
+const shown = (count) => (count > 99 ? "99+" : count > 0 ? String(count) : "");
 
 /** A field that opens something. What is wrong with its text is said below it. @param {(text: string) => string} open */
 function form(name, open) {

@@ -5,6 +5,8 @@
  */
 
 const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000];
+/** Bounded: crowds pass through a tab that stays open. Who was heard of longest ago is forgotten first. */
+const MOST = 5_000;
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const dateOfYear = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 
@@ -12,7 +14,10 @@ export class Sightings {
   /** @type {Map<string, number>} */ #at = new Map();
 
   see(user, at) {
-    if (at > (this.#at.get(user) ?? 0)) this.#at.set(user, at);
+    if (at <= (this.#at.get(user) ?? 0)) return;
+    this.#at.delete(user);
+    this.#at.set(user, at);
+    if (this.#at.size > MOST) this.#at.delete(this.#at.keys().next().value);
   }
 
   /** @returns {string} like `last seen 5 min ago`; `offline` of somebody never seen */

@@ -1,0 +1,23 @@
+/**
+ * What stands behind the `#` of the page's address: `#garden` is a room, `#@eve` a conversation with eve.
+ *
+ * Pure functions. Whatever else stands there asks for nothing.
+ */
+
+import { directChannel, isAddressable, roomChannel, roomName } from "./names.js";
+
+/** @param {{title: string, peer: string | null}} conversation @returns {string} */
+export const hashOf = ({ title, peer }) => `#${peer ? "@" : ""}${encodeURIComponent(title)}`;
+
+/** @param {string} hash @param {string} me @returns {string | null} a channel */
+export function channelOf(hash, me) {
+  let text = "";
+  try {
+    text = decodeURIComponent(hash.slice(1));
+  } catch {
+    return null;
+  }
+  if (text.startsWith("@")) return isAddressable(text.slice(1)) ? directChannel(me, text.slice(1)) : null;
+  const name = roomName(text);
+  return name ? roomChannel(name) : null;
+}
