@@ -124,6 +124,24 @@ describe("conversations", { timeout: 180_000 }, () => {
     await ivy.shows("peer", "last seen 1 h ago");
   });
 
+  test("a server that was killed has forgotten who was seen when, and the messages tell", async () => {
+    const [mia, ned] = [await tab("mia"), await tab("ned")];
+    await ned.writeTo("mia");
+    await ned.say("see you");
+    await mia.goTo("ned");
+    await ned.marked("see you", "read");
+    await ned.page.close();
+    await mia.shows("peer", "last seen just now");
+    await server.kill();
+    await mia.state("reconnecting");
+    await server.restart();
+    await mia.state("live");
+    await mia.reload();
+    await mia.shown("ned");
+    await mia.shows("peer", "last seen just now");
+    assert.deepEqual(mia.complaints, []);
+  });
+
   test("an address leads to its conversation", async () => {
     const kai = new Tab();
     const page = await window.newPage();

@@ -132,6 +132,10 @@ function refused(error) {
 function appear(channel) {
   const conversation = new Conversation(channel, dormouse, me, {
     onLook: (of) => of === current && look(),
+    onPast: (events) => {
+      for (const { from, at } of events) company.see(from, at);
+      company.show();
+    },
     onError: (error) => toast(error.message, "bad"),
   });
   conversations.set(channel, conversation);

@@ -27,9 +27,9 @@ export class Conversation {
 
   /**
    * @param {string} channel @param {import("/client.js").Dormouse} dormouse @param {string} me
-   * @param {{onLook: (conversation: Conversation) => void, onError: (error: Error) => void}} page
+   * @param {{onLook: (conversation: Conversation) => void, onPast: (events: any[]) => void, onError: (error: Error) => void}} page
    */
-  constructor(channel, dormouse, me, { onLook, onError }) {
+  constructor(channel, dormouse, me, { onLook, onPast, onError }) {
     this.channel = channel;
     this.#dormouse = dormouse;
     this.#me = me;
@@ -47,7 +47,11 @@ export class Conversation {
     });
     this.list.scroller.hidden = true;
     // A page that was asked for in a tunnel comes at the other end of it.
-    const fetch = (range) => dormouse.history(channel, range, { timeoutMs: Infinity });
+    const fetch = async (range) => {
+      const past = await dormouse.history(channel, range, { timeoutMs: Infinity });
+      onPast(past.events);
+      return past;
+    };
     this.history = new History(this.list, me, fetch, onError);
   }
 

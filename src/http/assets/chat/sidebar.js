@@ -55,6 +55,7 @@ export class Sidebar {
 
   /** A room that anybody may enter, shown while we are not in it. */
   suggest(channel, name) {
+    if (this.#suggested.has(channel)) return;
     const button = this.#button(null, name, "room suggested");
     button.append(element("span", "room-join", "Join"));
     button.setAttribute("aria-label", `Join ${name}`);
