@@ -16,6 +16,9 @@ const MAX_ROWS_LOOKING_BACK = 6_000;
 /** This near to the first row the page before it is wanted. */
 const NEAR_TOP_PX = 160;
 
+/** This near to the last row one reads the end. */
+const NEAR_END_PX = 48;
+
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 
 /**
@@ -35,6 +38,8 @@ export class MessageList {
   #rows = element("ol", "rows");
   /** Whoever reads the end goes on reading it when the window, its keyboard or the text field changes the height. */
   #following = true;
+  /** Where the list stood when it last showed its end. */
+  #shownAt = 0;
   #complete = false;
   #options;
   /** Offset of the newest row, 0 when there is none. */
@@ -55,17 +60,18 @@ export class MessageList {
     this.scroller.append(this.#empty, sheet);
     this.scroller.addEventListener("scroll", () => {
       this.#following = this.atEnd;
+      if (this.#following) this.#shownAt = this.scroller.scrollTop;
       options.onLook();
       if (this.nearTop) options.onTop();
     }, { passive: true });
-    const resized = new ResizeObserver(() => this.#following && this.#showEnd());
+    const resized = new ResizeObserver(() => this.#follows() && this.#showEnd());
     resized.observe(this.scroller);
     resized.observe(sheet);
   }
 
   get atEnd() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    return scrollHeight - scrollTop - clientHeight < 48;
+    return scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
   }
 
   get nearTop() {
@@ -96,6 +102,13 @@ export class MessageList {
 
   #showEnd() {
     this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.#shownAt = this.scroller.scrollTop;
+  }
+
+  /** Whoever has scrolled up in this frame is told of with the next one, and must not be pulled back before. */
+  #follows() {
+    if (this.scroller.scrollTop < this.#shownAt - NEAR_END_PX && !this.atEnd) this.#following = false;
+    return this.#following;
   }
 
   /** An event newer than all before; confirms our own row if it was waiting. @returns {boolean} whether it is new here */
@@ -210,7 +223,7 @@ export class MessageList {
    * day and the author above its text may go when another row comes before it.
    */
   #change(act) {
-    const anchor = this.#following ? null : this.#firstInView();
+    const anchor = this.#follows() ? null : this.#firstInView();
     const before = anchor?.getBoundingClientRect().bottom;
     act();
     this.#forget();
