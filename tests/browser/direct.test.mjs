@@ -142,6 +142,32 @@ describe("conversations", { timeout: 180_000 }, () => {
     assert.deepEqual(mia.complaints, []);
   });
 
+  test("who has to say again who he is finds his conversations", async () => {
+    const sockets = [];
+    await window.routeWebSocket(/gateway/, (socket) => {
+      socket.connectToServer();
+      sockets.push(socket);
+    });
+    const [pam, rob] = [await tab("pam"), await tab("rob")];
+    await pam.openRoom("vault");
+    await pam.writeTo("rob");
+    await pam.say("before");
+    await sockets[0].close({ code: 4502, reason: "token_expired" });
+    await pam.page.locator("#token").waitFor();
+    await rob.goTo("pam");
+    await rob.say("after");
+    await pam.page.fill("#name", "pam");
+    await pam.page.press("#name", "Enter");
+    await pam.shows("peer", "online");
+    await pam.hears("after");
+    await rob.marked("after", "read");
+    assert.deepEqual(await pam.texts(), ["before", "after"]);
+    for (const title of ["lobby", "vault", "rob"]) assert.equal(await pam.entry(title).count(), 1);
+    await pam.say("still me");
+    await rob.hears("still me");
+    assert.deepEqual(pam.complaints, []);
+  });
+
   test("an address leads to its conversation", async () => {
     const kai = new Tab();
     const page = await window.newPage();

@@ -76,7 +76,7 @@ test("channels, titles and addresses of conversations", () => {
   assert.deepEqual([peerOf("chat:ada+eve", "ada"), peerOf("dm:a+b+c", "a"), peerOf("dm:ada+ada", "ada")], [null, null, "ada"]);
   assert.deepEqual(["chat:lobby", "dm:ada+eve", "news:x"].map((channel) => titleOf(channel, "ada")), ["lobby", "eve", "news:x"]);
   assert.deepEqual(["eve", "a b", "a+b", "", "x".repeat(121)].map(isAddressable), [true, false, false, false, false]);
-  const table = [["#garden", "chat:garden"], ["#Night%20Shift", "chat:night-shift"], ["#@eve", "dm:ada+eve"], ["#@a+b", null], ["#%", null], ["", null]];
+  const table = [["#garden", "chat:garden"], ["#Night%20Shift", "chat:night-shift"], ["#@eve", "dm:ada+eve"], ["#@a+b", null], ["#news:x", "news:x"], ["#chat:lobby", "chat:lobby"], ["#%", null], ["", null]];
   for (const [hash, channel] of table) assert.equal(channelOf(hash, "ada"), channel, hash);
   assert.equal(channelOf(hashOf({ title: "eve", peer: "eve" }), "ada"), "dm:ada+eve");
 });

@@ -52,6 +52,7 @@ const composer = new Composer({
 
 function enter(name, token) {
   introduce(name);
+  forget();
   dormouse = connect(new URL("/v1/gateway", location.href).href, { token, status: keptStatus() });
   panel.attach(dormouse);
   attachControls(dormouse);
@@ -68,7 +69,6 @@ function enter(name, token) {
     conversation?.take(event, isSeen(conversation));
     if (conversation === current) showTyping();
     look();
-    showUnread();
   });
   dormouse.on("receipt", (receipt) => conversations.get(receipt.channel)?.receipt(receipt));
   dormouse.on("roster", (told) => {
@@ -94,6 +94,16 @@ function enter(name, token) {
   dormouse.on("error", (error) => toast(error.message, "bad"));
 }
 
+/** What an earlier connection had, which the server ended for good. */
+function forget() {
+  for (const [channel, { list }] of conversations) {
+    list.scroller.remove();
+    sidebar.remove(channel);
+  }
+  conversations.clear();
+  current = null;
+}
+
 /** The server says which conversations there are, also after a time without it. */
 function ready({ user, memberships = [] }) {
   const first = current === null;
@@ -110,7 +120,6 @@ function ready({ user, memberships = [] }) {
     current?.history.open();
     company.askMembers();
   }
-  showUnread();
   look();
 }
 
@@ -220,7 +229,7 @@ function dismiss(channel) {
 }
 
 byId("leave-room").addEventListener("click", () => {
-  const { channel, membership } = current;
+  const { channel, membership } = current ?? {};
   if (!membership) return dismiss(channel);
   dormouse.leave(channel).catch((error) => toast(error.message, "bad"));
 });
@@ -238,8 +247,7 @@ const isSeen = (conversation) => conversation !== undefined && conversation === 
 
 /** Something came into view, or somebody came back to look. */
 function look() {
-  if (!current) return;
-  if (isAttended()) current.read();
+  if (current && isAttended()) current.read();
   showUnread();
 }
 
@@ -277,7 +285,9 @@ function showTyping() {
 
 // ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** @returns {boolean} whether there is a conversation to send it to */
 function send(text) {
+  if (!current) return false;
   const { list, channel } = current;
   const key = dormouse.newKey();
   const publish = () => {
@@ -289,6 +299,7 @@ function send(text) {
   };
   list.send(key, me, text, publish, () => list.discard(key));
   publish();
+  return true;
 }
 
 // ── begin ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,10 +1,13 @@
 /**
- * What stands behind the `#` of the page's address: `#garden` is a room, `#@eve` a conversation with eve.
+ * What stands behind the `#` of the page's address: `#garden` is a room, `#@eve` a conversation with eve, `#news:x` a channel.
  *
  * Pure functions. Whatever else stands there asks for nothing.
  */
 
 import { directChannel, isAddressable, roomChannel, roomName } from "./names.js";
+
+/** A name with its namespace. */
+const CHANNEL = /^[A-Za-z0-9_.+@-]+:[A-Za-z0-9_.:+@-]{1,200}$/;
 
 /** @param {{title: string, peer: string | null}} conversation @returns {string} */
 export const hashOf = ({ title, peer }) => `#${peer ? "@" : ""}${encodeURIComponent(title)}`;
@@ -18,6 +21,7 @@ export function channelOf(hash, me) {
     return null;
   }
   if (text.startsWith("@")) return isAddressable(text.slice(1)) ? directChannel(me, text.slice(1)) : null;
+  if (CHANNEL.test(text)) return text;
   const name = roomName(text);
   return name ? roomChannel(name) : null;
 }

@@ -12,13 +12,12 @@ export class Composer {
   #send = byId("composer").querySelector(".send");
   #lastTyping = -Infinity;
 
-  /** @param {{onSend: (text: string) => void, onTyping: (typing: boolean) => void}} asked */
+  /** @param {{onSend: (text: string) => boolean, onTyping: (typing: boolean) => void}} asked */
   constructor({ onSend, onTyping }) {
     const submit = () => {
       const text = this.#draft.value.trim();
       if (!text) return;
-      onSend(text);
-      this.text = "";
+      if (onSend(text)) this.text = "";
     };
     byId("composer").addEventListener("submit", (submitted) => {
       submitted.preventDefault();
