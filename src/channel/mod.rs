@@ -21,6 +21,7 @@ mod overflow;
 mod pauses;
 mod presence;
 mod pursuit;
+mod reader;
 mod receipts;
 mod seat;
 mod seats;
@@ -39,5 +40,6 @@ pub use message::{
     Answer, Ask, Audience, Change, ChannelGap, Description, HomeAnswer, HomeRequest, Letter, Membership, Notice,
     Origin, Purpose, Spread, Subscriber, Tag, Whisper,
 };
+pub use reader::Reader;
 pub use shared_frame::SharedFrame;
-pub use storage::{Deliver, News, Reader, Storage};
+pub use storage::{Deliver, News, Storage};
