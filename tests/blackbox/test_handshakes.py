@@ -1,10 +1,11 @@
 """Everything on the port that is no API call: health, pages, the description of the API, and handshakes, good and bad."""
 
 import re
+import socket
 
 import pytest
 from client import eventually
-from raw import RawSocket
+from raw import RawSocket, encode
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
@@ -140,3 +141,39 @@ def test_too_many_connections_get_a_503(start, dial):
 
     eventually(served, "room for another")
     assert server.metric("dormouse_handshakes_total") >= 4
+
+
+HANDSHAKE = (b"GET /v1/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n")
+FRAME = encode(1, b"right behind it")
+
+
+@pytest.mark.parametrize("pieces", [
+    pytest.param([HANDSHAKE + b"\r\n", FRAME], id="as usual"),
+    pytest.param([HANDSHAKE + b"\r\n" + FRAME], id="with a frame in one packet"),
+    pytest.param([HANDSHAKE + b"\r\n" + FRAME[:3], FRAME[3:]], id="with the beginning of a frame"),
+    pytest.param([HANDSHAKE[:1], HANDSHAKE[1:40], HANDSHAKE[40:], b"\r", b"\n" + FRAME], id="in pieces"),
+    pytest.param([HANDSHAKE + b"X-Long: " + b"x" * 6000 + b"\r\n\r\n" + FRAME], id="with a long head"),
+    pytest.param([HANDSHAKE + b"X-One: 1\r\n" * 40 + b"\r\n" + FRAME], id="with many headers"),
+    pytest.param([b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", HANDSHAKE + b"\r\n" + FRAME],
+                 id="behind a request"),
+])
+def test_a_handshake_is_taken_however_it_comes(server, pieces):
+    """One that came in one piece goes another way through the server than others."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=15) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            sock.sendall(piece)
+            # Meanwhile the server has seen this piece alone.
+            assert server.http.get("/health/live").status_code == 200
+        answer = b""
+        while not answer.endswith(b"right behind it"):
+            more = sock.recv(4096)
+            assert more, answer
+            answer += more
+    assert answer.count(b"HTTP/1.1 101") == 1 and b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in answer
+
+
+def test_who_never_says_anything_is_let_go(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=15) as sock:
+        assert sock.recv(4096) == b""
