@@ -283,16 +283,24 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             self.turn.output.clear();
             return true;
         };
+        if let Some(awake) = &mut slot.awake {
+            awake.corked = false;
+        }
         let output = &mut self.turn.output;
         let (flushed, delivered) = match &mut slot.awake {
             Some(awake) if !awake.outbox.is_empty() => {
-                awake.corked = false;
                 #[cfg(feature = "simulation")]
                 if faults::has(Defect::ReorderedFlush) {
                     std::mem::swap(&mut awake.outbox, output);
                 }
                 awake.outbox.append(output);
-                awake.outbox.flush(socket)
+                let before = awake.outbox.len();
+                let outcome = awake.outbox.flush(socket);
+                // Room where there was none: the peer reads. What it says meanwhile is not read before the outbox has room.
+                if awake.outbox.len() < before {
+                    slot.heard_ms = self.now.ms();
+                }
+                outcome
             }
             _ if output.is_empty() => return true,
             awake => {
