@@ -18,7 +18,7 @@
 //! connection  ConnectionActor: one handler per message, the record, one function per op
 //! echo        the smallest behaviour: sends everything back
 //! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed), desk (who a
-//!             user's sessions are), storage
+//!             user's sessions are), storage and its reader
 //! shard       the engine: table of records, run queue, poller, turns, mailboxes, outboxes, sweeper, jobs, ledger
 //! supervision the tree: specs, supervisors, restarts; budgets, catch, crash reports and files, the watchdog
 //! store       what survives the process: events, memberships, cursors, keys; one thread commits in groups
@@ -71,7 +71,7 @@
 //! | what actors are measured on without sockets | `shard/crowd.rs`, `shard/dummy.rs`, `shard/anatomy.rs`; measured in `bench/actors/` |
 //! | restart rules | `supervision/spec.rs`, `supervision/policy.rs`, `supervision/supervisor.rs` |
 //! | RFC 6455 | `websocket/reader.rs`, `websocket/frame.rs` |
-//! | the handshake and its refusals | `http/handshake.rs` |
+//! | the handshake and its refusals | `http/first_look.rs`, `http/handshake.rs` |
 //! | a route of the API | `http/routes.rs`, `http/api/`, `http/openapi.json` |
 //! | a page, the JavaScript client | `http/assets/`, listed in `http/pages.rs` |
 //! | a key of the configuration | `config/sections.rs`, `config/rules.rs`, `config/dormouse.toml` |

@@ -25,8 +25,8 @@ use crate::{
     store::{self, Append, Appended, Extent, Keep, Outcome, Range, Refused, StoreError, Write},
 };
 
-/// Channels and events that a shard looks at itself when somebody comes: some ten microseconds of its time. More is the
-/// reader's work.
+/// Events that a shard looks at itself when somebody comes, or channels for them: some ten microseconds of its time. More is
+/// the reader's work.
 const MOST_AT_ONCE: usize = 1_000;
 
 /// Brings a letter to the hub it belongs to, from any thread.

@@ -65,7 +65,7 @@ fn apply(record: &mut Record, channel: &Arc<Channel>, change: Change, turn: &mut
         return;
     }
     if new {
-        // Before the first event; both cursors of a new member are at the head.
+        // Before the first event of who is subscribed by it; both cursors of a new member are at the head.
         let standing = Standing { delivered, read: delivered };
         let state =
             MembershipState { channel: channel.name.to_string(), epoch, offset: delivered, standing, unread: 0 };

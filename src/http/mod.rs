@@ -1,7 +1,8 @@
 //! The HTTP side: handshake and admission, the API, metrics and pages. It reaches shards by messages and channel homes by
 //! letters, and keeps no state of its own.
 //!
-//! Read `server.rs` (one listener for everything), `first_look.rs` and `handshake.rs` (how a socket leaves HTTP), `routes.rs` (every path).
+//! Read `server.rs` (one listener for everything), `first_look.rs` and `handshake.rs` (how a socket leaves HTTP), `routes.rs`
+//! (every path).
 
 mod api;
 mod auth;

@@ -10,8 +10,9 @@ use actix_web::{App, dev::AppConfig, web};
 
 use crate::http::{first_look, gateway::Gateway, handshake, routes};
 
-/// A client gets this long to send its request's head (a slow-loris costs a task and a buffer no longer).
-pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// A client gets this long to send its request's head (a slow-loris costs a task and a buffer no longer), and the second of
+/// the first look at most before that.
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// Idle HTTP connections are closed after this.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 

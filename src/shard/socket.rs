@@ -54,7 +54,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
         // What it asked for may be answered already, or soon: then everything leaves in one packet.
         if !stays || self.serve_mailbox(index) {
-            self.cork(index);
+            if stays {
+                self.cork(index);
+            }
             self.finish(index);
         }
         self.serving = None;
@@ -63,15 +65,19 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 
     /// What a new connection is sent is kept back while it waits for answers, until the next tick at the latest.
     fn cork(&mut self, index: u32) {
-        if let Some(slot) = self.table.get_mut(index).filter(|slot| slot.held && slot.socket.is_some()) {
-            slot.awake.get_or_insert_with(|| self.spare.take()).corked = true;
+        let Some(slot) = self.table.get_mut(index).filter(|slot| slot.held && slot.socket.is_some()) else { return };
+        let awake = slot.awake.get_or_insert_with(|| self.spare.take());
+        // What the socket did not take waits for the socket and for nothing else.
+        if awake.outbox.is_empty() {
+            awake.corked = true;
             self.corked.extend(self.table.id(index));
         }
     }
 
     /// Sends what has been kept back for long enough.
     pub(super) fn uncork(&mut self) {
-        for id in std::mem::take(&mut self.corked) {
+        // One by one: the others outlive a panic.
+        while let Some(id) = self.corked.pop() {
             let Some(index) = self.table.find(id) else { continue };
             let awake = self.table.get_mut(index).and_then(|slot| slot.awake.as_mut());
             if let Some(awake) = awake.filter(|awake| awake.corked) {

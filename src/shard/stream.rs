@@ -353,7 +353,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     /// Keeps the output of a connection for later if it is corked and still waits for answers.
     fn keep_back(&mut self, index: u32) -> bool {
         let Some(slot) = self.table.get_mut(index).filter(|slot| slot.held) else { return false };
-        let Some(awake) = slot.awake.as_mut().filter(|awake| awake.corked) else { return false };
+        let most = self.options.outbox_bytes.min(WRITE_AT);
+        let awake = slot.awake.as_mut().filter(|awake| awake.corked);
+        let Some(awake) = awake.filter(|awake| awake.outbox.len() + self.turn.output.len() < most) else {
+            return false;
+        };
         awake.outbox.append(&mut self.turn.output);
         true
     }

@@ -87,8 +87,8 @@ pub trait Archive: Send + Sync {
     /// Channels a user is a member of, in order of their names. From memory, and as long as `unread` for each.
     fn memberships(&self, user: &str) -> Vec<Membership>;
 
-    /// The same for a thread that must not wait: `None` when more than `most` channels and events would be looked at, or
-    /// something is just being written.
+    /// The same for a thread that must not wait: `None` when more than `most` events would be looked at (a channel counts as
+    /// some of them), or something is just being written.
     fn memberships_within(&self, user: &str, most: usize) -> Option<Vec<Membership>>;
 
     /// Whether a user is a member of a channel. From memory.

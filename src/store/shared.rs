@@ -75,7 +75,7 @@ impl<P: Clone + PartialEq + Send + Sync, F: Fetch<P>> Archive for Shared<P, F> {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        (state.cost_of_memberships(user) <= most).then(|| state.memberships(user))
+        (state.cost_of_memberships(user, most) <= most).then(|| state.memberships(user))
     }
 
     fn is_member(&self, channel: &str, user: &str) -> bool {

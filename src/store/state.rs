@@ -14,6 +14,8 @@ use compact_str::CompactString;
 use super::{Cursors, Extent, KEY_LIFE, Membership, Range, record::Record};
 use crate::id::Epoch;
 
+/// A channel of a user is looked up, and its name copied; an event is a few nanoseconds.
+const COST_OF_CHANNEL: usize = 16;
 const KEY_LIFE_MS: u64 = KEY_LIFE.as_millis() as u64;
 
 /// See the module's text.
@@ -230,15 +232,20 @@ impl<P: Clone + PartialEq> State<P> {
         names.filter_map(membership).collect()
     }
 
-    /// Channels and events that [`State::memberships`] looks at.
-    pub(super) fn cost_of_memberships(&self, user: &str) -> usize {
+    /// Events that [`State::memberships`] looks at, and what its channels cost in such; not counted out when those alone are
+    /// more than `most`.
+    pub(super) fn cost_of_memberships(&self, user: &str, most: usize) -> usize {
         let Some(number) = self.users.numbers.get(user) else { return 0 };
+        let names = &self.users.all[*number as usize].1;
+        if names.len() > most / COST_OF_CHANNEL {
+            return usize::MAX;
+        }
         let cost = |name: &CompactString| {
             let channel = self.channels.get(name)?;
             let read = channel.members.get(number)?.cursors.read;
-            Some(1 + channel.events.len() - channel.skipped(read).min(channel.events.len()))
+            Some(COST_OF_CHANNEL + channel.events.len() - channel.skipped(read).min(channel.events.len()))
         };
-        self.users.all[*number as usize].1.iter().filter_map(cost).sum()
+        names.iter().filter_map(cost).sum()
     }
 
     /// Where the events of a page are, rising with their offsets, and whether there are more.

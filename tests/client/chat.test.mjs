@@ -78,5 +78,8 @@ test("channels, titles and addresses of conversations", () => {
   assert.deepEqual(["eve", "a b", "a+b", "", "x".repeat(121)].map(isAddressable), [true, false, false, false, false]);
   const table = [["#garden", "chat:garden"], ["#Night%20Shift", "chat:night-shift"], ["#@eve", "dm:ada+eve"], ["#@a+b", null], ["#news:x", "news:x"], ["#chat:lobby", "chat:lobby"], ["#%", null], ["", null]];
   for (const [hash, channel] of table) assert.equal(channelOf(hash, "ada"), channel, hash);
-  assert.equal(channelOf(hashOf({ title: "eve", peer: "eve" }), "ada"), "dm:ada+eve");
+  for (const channel of ["dm:ada+eve", "chat:garden", "chat:Lobby", "chat:a:b", "news:x"]) {
+    const [title, peer] = [titleOf(channel, "ada"), peerOf(channel, "ada")];
+    assert.equal(channelOf(hashOf({ channel, title, peer }), "ada"), channel, "an address leads back to where it was taken");
+  }
 });

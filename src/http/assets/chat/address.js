@@ -9,8 +9,13 @@ import { directChannel, isAddressable, roomChannel, roomName } from "./names.js"
 /** A name with its namespace. */
 const CHANNEL = /^[A-Za-z0-9_.+@-]+:[A-Za-z0-9_.:+@-]{1,200}$/;
 
-/** @param {{title: string, peer: string | null}} conversation @returns {string} */
-export const hashOf = ({ title, peer }) => `#${peer ? "@" : ""}${encodeURIComponent(title)}`;
+/** @param {{channel: string, title: string, peer: string | null}} conversation @returns {string} */
+export function hashOf({ channel, title, peer }) {
+  if (peer) return `#@${encodeURIComponent(title)}`;
+  // A room that could be taken for something else is called by its whole name.
+  const isRoom = roomName(title) === title && !title.includes(":");
+  return `#${encodeURIComponent(isRoom ? title : channel)}`;
+}
 
 /** @param {string} hash @param {string} me @returns {string | null} a channel */
 export function channelOf(hash, me) {

@@ -76,6 +76,7 @@ export class Conversation {
     const renewed = this.epoch !== null && this.epoch !== epoch;
     this.epoch = epoch;
     if (!renewed) return;
+    this.receipts = new Receipts(this.#me, this.peer);
     const { isWanted } = this.history;
     this.history.reset();
     if (isWanted) this.history.open();

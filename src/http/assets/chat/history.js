@@ -13,6 +13,7 @@ const PAGE = 50;
 export class History {
   /** @type {"new" | "opening" | "open"} */ #stage = "new";
   #busy = false;
+  /** The newest page was asked for and did not come. */ #failed = false;
   /** Events that came before the first page. */ #early = [];
   /** Answers to what was asked before a reset are nobody's. */ #life = 0;
   /** There is something before the oldest row. */ more = true;
@@ -46,6 +47,7 @@ export class History {
   async open() {
     if (this.#stage !== "new") return;
     this.#stage = "opening";
+    this.#failed = false;
     const page = await this.#page({});
     if (!page) return;
     this.#stage = "open";
@@ -57,18 +59,24 @@ export class History {
 
   /** The page before the oldest row, unless there is none. */
   async older() {
+    // The newest page could not be loaded: that is what is tried again.
+    if (this.#stage === "new") return this.open();
     if (this.#stage !== "open" || this.#busy || !this.more) return;
     this.#list.say("Loading older messages…");
     const page = await this.#page({ before: this.#list.oldest });
     if (!page) return;
+    const before = this.#list.oldest;
     this.#list.prepend(page.events, this.#me, !page.more);
-    if (page.more && page.events.length > 0 && this.#list.nearTop) await this.older();
+    // A full list forgets what it was just given: asking again would bring the same.
+    const grew = this.#list.oldest !== before;
+    if (page.more && grew && this.#list.nearTop) await this.older();
   }
 
   /** An event that just came. */
   take(event) {
     if (this.#stage === "open") this.#list.add(event, this.#me);
     else if (this.#stage === "opening") this.#early.push(event);
+    else if (this.#failed) this.open();
   }
 
   /** The list has dropped its first rows. */
@@ -81,6 +89,7 @@ export class History {
     this.#life += 1;
     this.#stage = "new";
     this.#busy = false;
+    this.#failed = false;
     this.#early = [];
     this.more = true;
     this.#list.clear();
@@ -98,7 +107,10 @@ export class History {
     } catch (error) {
       if (life !== this.#life) return null;
       this.#busy = false;
-      if (this.#stage === "opening") this.#stage = "new";
+      if (this.#stage === "opening") {
+        this.#stage = "new";
+        this.#failed = true;
+      }
       this.#early = [];
       this.#list.say("Older messages could not be loaded. Scroll to try again.");
       if (error.code !== "closed") this.#onError(error);

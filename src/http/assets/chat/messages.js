@@ -259,7 +259,8 @@ export class MessageList {
   #showTop(any) {
     const whole = this.oldest <= 1 ? "" : ", as far as it is kept";
     const text = this.#complete ? `The beginning of the conversation${whole}` : this.#top.dataset.text ?? "";
-    this.#top.hidden = !any || text === "";
+    // Without rows only what went wrong is worth saying.
+    this.#top.hidden = text === "" || (!any && this.#complete);
     if (this.#top.textContent !== text) this.#top.textContent = text;
   }
 
