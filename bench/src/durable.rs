@@ -3,15 +3,16 @@
 
 use std::{fs::File, io::Write as _, ops::Range, path::PathBuf, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
     client::Happening,
     clock,
     crowd::{Arrival, gather},
+    figures::median,
     histogram::Histogram,
-    long_channel,
+    long_channel::{self, BYTES},
     message::{self, Op, number, op},
     report::{Report, Unit},
     swarm::{Key, Swarm},
@@ -41,8 +42,6 @@ pub(crate) struct Options {
 const ROUNDS: u32 = 5;
 /// A reply that takes longer does not come.
 const STALLED: Duration = Duration::from_secs(10);
-/// Bytes of `data`.
-const BYTES: usize = 200;
 const CHANNEL: &str = "chat:durable";
 
 /// Runs it and says whether everything came.
@@ -65,7 +64,7 @@ fn measure(options: &Options, folder: &std::path::Path) -> Result<bool> {
     ];
     let target = options.target.open(&sets)?;
     let mut swarm = options.target.swarm(target.address)?;
-    let publishers = gather_publishers(options, &target, &mut swarm)?;
+    let publishers = gather_publishers(options, &target, &mut swarm).map_err(|error| target.explain(error))?;
     let mut raw = Raw::new(folder, options.publishers)?;
     let (mut replies, mut rates) = (Histogram::new(), Vec::new());
     // In turns: what the disk gives changes from one second to the next.
@@ -75,17 +74,15 @@ fn measure(options: &Options, folder: &std::path::Path) -> Result<bool> {
         rates.push((published.map_err(|error| target.explain(error))?, floor));
     }
     let middle = |of: fn(&(f64, f64)) -> f64| {
-        let mut sorted: Vec<f64> = rates.iter().map(of).collect();
-        sorted.sort_by(f64::total_cmp);
-        (sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1])
+        median(&rates.iter().map(of).collect::<Vec<_>>()).context("there was no turn of the disk and the server")
     };
     let note =
         format!("groups of {} × {BYTES} bytes, fdatasync after each; the middle of {ROUNDS} turns", options.publishers);
-    report.figure("raw append + fdatasync", middle(|(_, raw)| *raw).0, Unit::PerSecond, note);
+    report.figure("raw append + fdatasync", middle(|(_, raw)| *raw)?.0, Unit::PerSecond, note);
     report.spread("one of its groups", &raw.times, "");
     let note = format!("{} publishers, one on its way each", options.publishers);
-    report.figure("acknowledged publishes", middle(|(published, _)| *published).0, Unit::PerSecond, note);
-    let (ratio, low, high) = middle(|(published, raw)| published / raw * 100.0);
+    report.figure("acknowledged publishes", middle(|(published, _)| *published)?.0, Unit::PerSecond, note);
+    let (ratio, low, high) = middle(|(published, raw)| published / raw * 100.0)?;
     report.at_least("of raw", ratio, Unit::Percent, 50.0, format!("turn by turn: {low:.0} – {high:.0} %"));
     report.spread("publish to reply", &replies, "");
     let p99 = replies.quantile(0.99).as_secs_f64() * 1e6;

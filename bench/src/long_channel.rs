@@ -16,8 +16,8 @@ use crate::{
     target::{Target, TargetOptions},
 };
 
-/// Bytes of `data`.
-const BYTES: usize = 200;
+/// Bytes of `data` of a durable publication.
+pub(crate) const BYTES: usize = 200;
 const LONG: &str = "chat:long";
 
 /// Publishes until the long channel is long, many at once.

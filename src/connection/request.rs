@@ -42,12 +42,8 @@ pub(crate) fn serve(record: &mut Record, id: Option<RequestId>, request: Request
         Request::Unsubscribe(on) => unsubscribe(record, id, on.channel.as_str(), turn),
         Request::Publish(publish) => self::publish(record, id, &publish, turn),
         Request::Signal(signal) => self::signal(record, id, &signal, turn),
-        Request::Presence(on) => take_share(record, TENTH, turn)
-            .and_then(|()| may(record, Action::Subscribe, on.channel.as_str(), turn))
-            .map(|()| ask_home(record, id, on.channel.as_str(), HomeRequest::Roster, turn)),
-        Request::Members(on) => take_share(record, TENTH, turn)
-            .and_then(|()| may(record, Action::Subscribe, on.channel.as_str(), turn))
-            .map(|()| ask_home(record, id, on.channel.as_str(), HomeRequest::Members, turn)),
+        Request::Presence(on) => look(record, id, on.channel.as_str(), HomeRequest::Roster, turn),
+        Request::Members(on) => look(record, id, on.channel.as_str(), HomeRequest::Members, turn),
         Request::Status(set) => status(record, id, set.status, turn),
         Request::Whoami => whoami(record, id, turn),
         Request::Chaos(chaos) => self::chaos(record, id, &chaos, turn),
@@ -63,6 +59,20 @@ pub(crate) fn serve(record: &mut Record, id: Option<RequestId>, request: Request
     if let Err(fault) = served {
         turn.send(record.encoding, &Frame::failure(id, &fault));
     }
+}
+
+/// Asks about a channel what whoever may subscribe to it may know.
+fn look(
+    record: &mut Record,
+    id: Option<RequestId>,
+    channel: &str,
+    request: HomeRequest,
+    turn: &mut ConnectionTurn,
+) -> Served {
+    take_share(record, TENTH, turn)?;
+    may(record, Action::Subscribe, channel, turn)?;
+    ask_home(record, id, channel, request, turn);
+    Ok(())
 }
 
 fn done(record: &Record, id: Option<RequestId>, outcome: Outcome<'_>, turn: &mut ConnectionTurn) {

@@ -43,21 +43,20 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let Some(index) = self.insert(record, socket) else { return };
         self.serving = self.table.id(index);
         self.turn.output.bytes.extend_from_slice(&response);
-        let mut stays = false;
         match self.run(index, Mail::Opened(&opening), false) {
             Next::Go | Next::Retry => {
                 self.keep_unread(index, Reader::default(), unread);
-                stays = true;
+                // What it asked for may be answered already, or soon: then everything leaves in one packet.
+                if self.serve_mailbox(index) {
+                    self.cork(index);
+                    self.finish(index);
+                }
             }
-            Next::Move => self.send_transfer(index, Reader::default(), unread),
-            Next::Stop => {}
-        }
-        // What it asked for may be answered already, or soon: then everything leaves in one packet.
-        if !stays || self.serve_mailbox(index) {
-            if stays {
-                self.cork(index);
+            Next::Move => {
+                self.send_transfer(index, Reader::default(), unread);
+                self.finish(index);
             }
-            self.finish(index);
+            Next::Stop => self.finish(index),
         }
         self.serving = None;
         self.settle();

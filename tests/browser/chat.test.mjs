@@ -5,28 +5,14 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, beforeEach, describe, test } from "node:test";
-import { TestServer } from "./server.mjs";
-import { launch, openWindow, Tab } from "./tab.mjs";
+import { describe, test } from "node:test";
+import { Stage, staged } from "./stage.mjs";
 
 const PICTURES = process.env.SCREENSHOTS;
 
 describe("the chat page", { timeout: 180_000 }, () => {
-  let browser;
-  let server;
-  let window;
-  before(async () => {
-    [browser, server] = await Promise.all([launch(), TestServer.start("chaos.enabled=true")]);
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
-  beforeEach(async () => {
-    await window?.close();
-    window = await openWindow(browser);
-  });
-  const tabs = (...names) => Promise.all(names.map((name) => Tab.join(window, server.url, name)));
+  const stage = staged("chaos.enabled=true");
+  const tabs = (...names) => Promise.all(names.map((name) => stage.tab(name)));
 
   test("two tabs are two people who talk, see each other and see each other type", async () => {
     const [ada, eve] = await tabs("ada", "eve");
@@ -111,12 +97,12 @@ describe("the chat page", { timeout: 180_000 }, () => {
     const [ada, eve] = await tabs("ada", "eve");
     await ada.say("before the end");
     await eve.hears("before the end");
-    await server.kill();
+    await stage.server.kill();
     await Promise.all([ada.state("reconnecting"), eve.state("reconnecting")]);
     await ada.say("written while nobody listened");
     await ada.page.locator('.message[data-delivery="sending"]').waitFor();
     if (PICTURES) await picture(ada, "reconnecting-light-1280");
-    await server.restart();
+    await stage.server.restart();
     await Promise.all([ada.state("live"), eve.state("live")]);
     await Promise.all([ada.hears("written while nobody listened"), eve.hears("written while nobody listened")]);
     await eve.say("welcome back");
@@ -160,16 +146,15 @@ describe("the chat page", { timeout: 180_000 }, () => {
 });
 
 test("where chaos is off, the page says how to switch it on", { timeout: 60_000 }, async () => {
-  const [browser, server] = await Promise.all([launch(), TestServer.start()]);
+  const stage = await Stage.open();
   try {
-    const tab = await Tab.join(await openWindow(browser), server.url, "ada");
+    const tab = await stage.tab("ada");
     await tab.page.click("#crash");
     await tab.page.locator(".toast", { hasText: "--set chaos.enabled=true" }).waitFor();
     assert.equal(await tab.field("restarts"), "0");
     assert.deepEqual([tab.opened, tab.open], [1, 1]);
   } finally {
-    await browser.close();
-    await server.stop();
+    await stage.close();
   }
 });
 

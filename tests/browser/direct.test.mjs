@@ -1,26 +1,13 @@
 // Direct messages, rooms and last seen: conversations that are begun, found again elsewhere, and left.
 
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, test } from "node:test";
-import { TestServer } from "./server.mjs";
-import { launch, openWindow, Tab } from "./tab.mjs";
+import { describe, test } from "node:test";
+import { Stage, staged } from "./stage.mjs";
+import { openWindow, Tab } from "./tab.mjs";
 
 describe("conversations", { timeout: 180_000 }, () => {
-  let browser;
-  let server;
-  let window;
-  before(async () => {
-    [browser, server] = await Promise.all([launch(), TestServer.start()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
-  beforeEach(async () => {
-    await window?.close();
-    window = await openWindow(browser);
-  });
-  const tab = (name) => Tab.join(window, server.url, name);
+  const stage = staged();
+  const tab = (name) => stage.tab(name);
 
   test("one is begun by a click on a person, and appears for the other without a word of his", async () => {
     const [eve, ada] = [await tab("eve"), await tab("ada")];
@@ -79,11 +66,11 @@ describe("conversations", { timeout: 180_000 }, () => {
     await lea.page.getByRole("button", { name: "Join garden" }).click();
     await lea.shown("garden");
     await lea.writeTo("max");
-    const elsewhere = await Tab.join(await openWindow(browser), server.url, "lea");
+    const elsewhere = await Tab.join(await openWindow(stage.browser), stage.server.url, "lea");
     for (const title of ["lobby", "garden", "tree-house", "max"]) await elsewhere.entry(title).waitFor();
-    await server.kill();
+    await stage.server.kill();
     await lea.state("reconnecting");
-    await server.restart();
+    await stage.server.restart();
     await Promise.all([lea.state("live"), elsewhere.state("live")]);
     await lea.goTo("garden");
     await lea.page.click("#leave-room");
@@ -132,9 +119,9 @@ describe("conversations", { timeout: 180_000 }, () => {
     await ned.marked("see you", "read");
     await ned.page.close();
     await mia.shows("peer", "last seen just now");
-    await server.kill();
+    await stage.server.kill();
     await mia.state("reconnecting");
-    await server.restart();
+    await stage.server.restart();
     await mia.state("live");
     await mia.reload();
     await mia.shown("ned");
@@ -144,7 +131,7 @@ describe("conversations", { timeout: 180_000 }, () => {
 
   test("who has to say again who he is finds his conversations", async () => {
     const sockets = [];
-    await window.routeWebSocket(/gateway/, (socket) => {
+    await stage.window.routeWebSocket(/gateway/, (socket) => {
       socket.connectToServer();
       sockets.push(socket);
     });
@@ -170,9 +157,9 @@ describe("conversations", { timeout: 180_000 }, () => {
 
   test("an address leads to its conversation", async () => {
     const kai = new Tab();
-    const page = await window.newPage();
+    const page = await stage.window.newPage();
     Object.assign(kai, { page, name: "kai" });
-    await page.goto(`${server.url}#@lou`);
+    await page.goto(`${stage.server.url}#@lou`);
     await page.fill("#name", "kai");
     await page.press("#name", "Enter");
     await kai.shown("lou");
@@ -183,10 +170,9 @@ describe("conversations", { timeout: 180_000 }, () => {
 });
 
 test("where nothing is kept, one can talk all the same", { timeout: 60_000 }, async () => {
-  const [browser, server] = await Promise.all([launch(), TestServer.start("channels.chat.durable=false")]);
+  const stage = await Stage.open("channels.chat.durable=false");
   try {
-    const window = await openWindow(browser);
-    const [ada, eve] = [await Tab.join(window, server.url, "ada"), await Tab.join(window, server.url, "eve")];
+    const [ada, eve] = [await stage.tab("ada"), await stage.tab("eve")];
     await eve.openRoom("sand");
     await ada.openRoom("sand");
     await ada.say("written in sand");
@@ -194,9 +180,9 @@ test("where nothing is kept, one can talk all the same", { timeout: 60_000 }, as
     await ada.goTo("lobby");
     await eve.say("gone with the tide");
     await ada.unread("sand", 1);
-    await server.kill();
+    await stage.server.kill();
     await Promise.all([ada.state("reconnecting"), eve.state("reconnecting")]);
-    await server.restart();
+    await stage.server.restart();
     await Promise.all([ada.state("live"), eve.state("live")]);
     await ada.goTo("sand");
     await eve.say("a new shore");
@@ -204,7 +190,6 @@ test("where nothing is kept, one can talk all the same", { timeout: 60_000 }, as
     assert.deepEqual(await ada.texts(), ["a new shore"], "what is of another life of the channel has gone with it");
     for (const one of [ada, eve]) assert.deepEqual(one.complaints, []);
   } finally {
-    await browser.close();
-    await server.stop();
+    await stage.close();
   }
 });

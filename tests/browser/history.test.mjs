@@ -1,29 +1,15 @@
 // The past of a conversation: the newest page when it is opened, older ones while one scrolls up, and its beginning.
 
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, test } from "node:test";
-import { TestServer } from "./server.mjs";
-import { launch, openWindow, Tab } from "./tab.mjs";
+import { before, describe, test } from "node:test";
+import { Stage, staged } from "./stage.mjs";
 
 const MANY = 130;
 
 describe("history", { timeout: 180_000 }, () => {
-  let browser;
-  let server;
-  let window;
-  before(async () => {
-    [browser, server] = await Promise.all([launch(), TestServer.start()]);
-    await server.publish("chat:archive", ...Array.from({ length: MANY }, (_, at) => `entry ${at + 1}`));
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
-  beforeEach(async () => {
-    await window?.close();
-    window = await openWindow(browser);
-  });
-  const tab = (name) => Tab.join(window, server.url, name);
+  const stage = staged();
+  before(() => stage.server.publish("chat:archive", ...range(1, MANY).map((n) => `entry ${n}`)));
+  const tab = (name) => stage.tab(name);
 
   test("opening shows the newest page, scrolling up the others, down to the beginning", async () => {
     const ada = await tab("ada");
@@ -72,10 +58,10 @@ describe("history", { timeout: 180_000 }, () => {
     for (const one of [ada, eve]) await one.openRoom("annals");
     await ada.say("a first word");
     await eve.hears("a first word");
-    await server.kill();
+    await stage.server.kill();
     await Promise.all([ada.state("reconnecting"), eve.state("reconnecting")]);
     for (const text of ["while away 1", "while away 2"]) await eve.say(text);
-    await server.restart();
+    await stage.server.restart();
     await ada.hears("while away 2");
     await ada.scrollTo(0);
     assert.deepEqual(await ada.texts(), ["a first word", "while away 1", "while away 2"]);
@@ -87,16 +73,15 @@ describe("history", { timeout: 180_000 }, () => {
 });
 
 test("where old messages are not kept, the conversation says so", { timeout: 60_000 }, async () => {
-  const [browser, server] = await Promise.all([launch(), TestServer.start("channels.chat.history_events=20")]);
+  const stage = await Stage.open("channels.chat.history_events=20");
   try {
-    await server.publish("chat:archive", ...range(1, 30).map((n) => `entry ${n}`));
-    const ada = await Tab.join(await openWindow(browser), server.url, "ada");
+    await stage.server.publish("chat:archive", ...range(1, 30).map((n) => `entry ${n}`));
+    const ada = await stage.tab("ada");
     await ada.openRoom("archive");
     await ada.begins("The beginning of the conversation, as far as it is kept");
     assert.deepEqual(await ada.offsets(), range(11, 30));
   } finally {
-    await browser.close();
-    await server.stop();
+    await stage.close();
   }
 });
 

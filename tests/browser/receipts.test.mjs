@@ -1,26 +1,12 @@
 // Marks on own messages: on their way, stored, delivered, read, in conversations of two and in rooms.
 
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, test } from "node:test";
-import { TestServer } from "./server.mjs";
-import { launch, openWindow, Tab } from "./tab.mjs";
+import { describe, test } from "node:test";
+import { staged } from "./stage.mjs";
 
 describe("marks", { timeout: 180_000 }, () => {
-  let browser;
-  let server;
-  let window;
-  before(async () => {
-    [browser, server] = await Promise.all([launch(), TestServer.start()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
-  beforeEach(async () => {
-    await window?.close();
-    window = await openWindow(browser);
-  });
-  const tab = (name) => Tab.join(window, server.url, name);
+  const stage = staged();
+  const tab = (name) => stage.tab(name);
 
   test("a direct message is stored, then delivered, then read", async () => {
     const ada = await tab("ada");
@@ -83,11 +69,11 @@ describe("marks", { timeout: 180_000 }, () => {
     await tom.goTo("pia");
     await pia.marked("before", "read");
     await tom.lookAway();
-    await server.kill();
+    await stage.server.kill();
     await pia.state("reconnecting");
     await pia.say("into the dark");
     await pia.marked("into the dark", "sending", "Sending");
-    await server.restart();
+    await stage.server.restart();
     await pia.marked("into the dark", "delivered");
     await pia.marked("before", "read");
     await tom.lookBack();

@@ -1,26 +1,12 @@
 // Unread counts: beside each conversation and in the document's title, after a reload, and in two tabs of one person.
 
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, test } from "node:test";
-import { TestServer } from "./server.mjs";
-import { launch, openWindow, Tab } from "./tab.mjs";
+import { describe, test } from "node:test";
+import { staged } from "./stage.mjs";
 
 describe("unread messages", { timeout: 180_000 }, () => {
-  let browser;
-  let server;
-  let window;
-  before(async () => {
-    [browser, server] = await Promise.all([launch(), TestServer.start()]);
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
-  beforeEach(async () => {
-    await window?.close();
-    window = await openWindow(browser);
-  });
-  const tab = (name) => Tab.join(window, server.url, name);
+  const stage = staged();
+  const tab = (name) => stage.tab(name);
 
   test("they are counted per conversation and in the title, and gone when read", async () => {
     const [ada, eve] = [await tab("ada"), await tab("eve")];
@@ -64,7 +50,7 @@ describe("unread messages", { timeout: 180_000 }, () => {
 
   test("what one tab reads is read in the other tab of the same person", async () => {
     const [pia, tom] = [await tab("pia"), await tab("tom")];
-    const second = await pia.again(server.url);
+    const second = await pia.again(stage.server.url);
     await tom.writeTo("pia");
     for (const text of ["one", "two"]) await tom.say(text);
     for (const one of [pia, second]) await one.unread("tom", 2);
@@ -119,10 +105,10 @@ describe("unread messages", { timeout: 180_000 }, () => {
     await cleo.writeTo("ben");
     for (const text of ["one", "two"]) await cleo.say(text);
     await ben.unread("cleo", 2);
-    await server.kill();
+    await stage.server.kill();
     await Promise.all([ben.state("reconnecting"), cleo.state("reconnecting")]);
     await cleo.say("three");
-    await server.restart();
+    await stage.server.restart();
     await cleo.marked("three", "delivered");
     await ben.unread("cleo", 3);
     await ben.goTo("cleo");

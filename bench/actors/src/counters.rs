@@ -25,16 +25,16 @@ pub(crate) type Handled = Rc<Cell<u64>>;
 /// # Errors
 /// A message was lost.
 pub(crate) async fn measure<A>(
-    Plan { actors, waves }: Plan,
+    plan: Plan,
     spawn: impl Fn(Handled) -> A,
     tell: impl Fn(&A) -> Result<()>,
 ) -> Result<Value> {
+    let Plan { actors, waves } = plan;
     let handled = Handled::default();
     let before = memory::settled()?;
     let mut addresses = Vec::with_capacity(actors);
     let (mut spawned, mut bytes) = (Series::default(), Vec::new());
-    for wave in 0..waves {
-        let count = actors * (wave + 1) / waves - actors * wave / waves;
+    for count in plan.waves() {
         let began = thread_time();
         for nth in 0..count {
             addresses.push(spawn(Rc::clone(&handled)));

@@ -32,6 +32,14 @@ pub struct Plan {
     pub waves: usize,
 }
 
+impl Plan {
+    /// How many of them come with each wave.
+    pub(crate) fn waves(self) -> impl Iterator<Item = usize> {
+        let Self { actors, waves } = self;
+        (0..waves).map(move |wave| actors * (wave + 1) / waves - actors * wave / waves)
+    }
+}
+
 /// Everything about our actors.
 ///
 /// # Errors
@@ -70,16 +78,10 @@ fn bare(plan: Plan, clock: Clock) -> Result<(Series, Vec<f64>)> {
 
 /// Lets all clients connect, in as many waves as everything has. With each wave, what one of all those who are there takes
 /// above `before`.
-fn arrive(
-    company: &mut Company,
-    Plan { actors, waves }: Plan,
-    before: f64,
-    with_session: bool,
-) -> Result<(Series, Vec<f64>)> {
+fn arrive(company: &mut Company, plan: Plan, before: f64, with_session: bool) -> Result<(Series, Vec<f64>)> {
     let (mut series, mut bytes) = (Series::default(), Vec::new());
-    for wave in 0..waves {
-        let mut left = actors * (wave + 1) / waves - actors * wave / waves;
-        let (all, mut took) = (left, Duration::ZERO);
+    for all in plan.waves() {
+        let (mut left, mut took) = (all, Duration::ZERO);
         while left > 0 {
             // Made outside the time that counts: an HTTP worker does that.
             let openings = company.openings(left.min(ARRIVING), with_session);

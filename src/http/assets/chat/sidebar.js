@@ -42,13 +42,13 @@ export class Sidebar {
     button.addEventListener("click", () => this.#onOpen(channel));
     this.#place(entry);
     this.unread(channel, 0);
-    byId("no-direct").hidden = [...this.#entries.values()].some((entry) => entry.peer);
+    this.#sayIfNoDirect();
   }
 
   remove(channel) {
     this.#entries.get(channel)?.item.remove();
     this.#entries.delete(channel);
-    byId("no-direct").hidden = [...this.#entries.values()].some((entry) => entry.peer);
+    this.#sayIfNoDirect();
     const suggested = this.#suggested.get(channel);
     if (suggested) byId("rooms").append(suggested);
   }
@@ -91,6 +91,10 @@ export class Sidebar {
   status(channel, status) {
     const dot = this.#entries.get(channel)?.button.querySelector(".dot");
     if (dot) dot.dataset.status = status;
+  }
+
+  #sayIfNoDirect() {
+    byId("no-direct").hidden = [...this.#entries.values()].some(({ peer }) => peer);
   }
 
   #button(peer, title, kind) {
