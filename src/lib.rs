@@ -19,12 +19,14 @@
 //! echo        the smallest behaviour: sends everything back
 //! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed), desk (who a
 //!             user's sessions are), storage and its reader
+//! hooks       calls of the application's own backend: deadlines, retries, breakers, fallbacks
 //! shard       the engine: table of records, run queue, poller, turns, mailboxes, outboxes, sweeper, jobs, ledger
 //! supervision the tree: specs, supervisors, restarts; budgets, catch, crash reports and files, the watchdog
 //! store       what survives the process: events, memberships, cursors, keys; one thread commits in groups
 //! websocket   RFC 6455: bytes to messages and back, no I/O
 //! protocol    frames, requests, encodings, names, error codes, close codes
 //! token       JWTs, the keys that verify them, what they open
+//! tls         certificates, and sessions on nonblocking sockets without buffers of their own
 //! config · id · telemetry · clock
 //! ```
 //!
@@ -51,6 +53,7 @@
 //! | an op, its fields, its texts | `protocol/request.rs`, then `connection/request.rs` |
 //! | what the server says | `protocol/frame.rs` |
 //! | an error or close code | `protocol/error.rs`, `protocol/close.rs` |
+//! | what the application's backend is asked | `connection/backend.rs` (when), `hooks/call.rs` (what), `hooks/backend.rs` (how) |
 //! | who may do what | `connection/access.rs` (channels), `http/auth.rs` (API), `http/origin.rs` (pages), `token/` |
 //! | identify, resume, renewal, `ready` | `connection/identify.rs`, `connection/welcome.rs` |
 //! | silence, parking, restarts as the client sees them | `connection/lifecycle.rs` |
@@ -72,6 +75,7 @@
 //! | restart rules | `supervision/spec.rs`, `supervision/policy.rs`, `supervision/supervisor.rs` |
 //! | RFC 6455 | `websocket/reader.rs`, `websocket/frame.rs` |
 //! | the handshake and its refusals | `http/first_look.rs`, `http/handshake.rs` |
+//! | TLS | `tls/session.rs` (bytes), `tls/acceptor.rs` (files), `shard/transport.rs` |
 //! | a route of the API | `http/routes.rs`, `http/api/`, `http/openapi.json` |
 //! | a page, the JavaScript client | `http/assets/`, listed in `http/pages.rs` |
 //! | a key of the configuration | `config/sections.rs`, `config/rules.rs`, `config/dormouse.toml` |
@@ -93,6 +97,7 @@ pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod echo;
+pub mod hooks;
 pub mod http;
 pub mod id;
 pub mod node;
@@ -101,5 +106,6 @@ pub mod shard;
 pub mod store;
 pub mod supervision;
 pub mod telemetry;
+pub mod tls;
 pub mod token;
 pub mod websocket;

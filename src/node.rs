@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     connection::{self, ConnectionActor, Settings},
     echo::{self, Echo, EchoSettings, NoHub},
+    hooks::Hooks,
     http::{self, Gateway},
     id::ConnectionId,
     shard::{self, Behaviour as _, ReplayError, Replayed, ReturnAddress, Shards, Sockets},
@@ -25,6 +26,7 @@ use crate::{
         SupervisorSpec, Watchdog,
     },
     telemetry::{self, Metrics},
+    tls::Acceptor,
 };
 
 /// Runs a node until it is told to stop; returns after the drain.
@@ -45,7 +47,7 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     // Beyond that accepting would fail; a client is better told with a 503.
     config.limits.max_connections = config.limits.max_connections.min(connections_for(descriptors));
     let connections = config.limits.max_connections;
-    let (gateway, settings, threads) = start(config)?;
+    let (gateway, settings, threads) = start(config, descriptors)?;
     // Shards do the work; the HTTP side keeps pools of requests per worker, which an idle node pays for.
     let workers = (gateway.shards.count() / 2).max(1);
     let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
@@ -150,7 +152,7 @@ fn join(threads: Threads, patience: Duration) -> bool {
 }
 
 /// Constructs everything below HTTP.
-fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads)> {
+fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads)> {
     let clock = Clock::start();
     let metrics = Metrics::new()?;
     let faults = Faults::default();
@@ -174,8 +176,14 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads
     getrandom::fill(&mut salt)?;
     let directory = Directory::new(&config.channels, count as u16, u64::from_ne_bytes(salt)).with_store(store.clone());
     let directory = Arc::new(directory);
-    let settings = Arc::new(Settings::new(&config, node.clone())?);
+    Hooks::show(&metrics);
+    let calls = config.hooks.are_on().then(Arbiter::new);
+    let hooks = calls.as_ref().map(|calls| Hooks::new(&config.hooks, &node, calls.handle(), clock, metrics.clone()));
+    let hooks = hooks.unwrap_or_default();
+    let settings = Arc::new(Settings::new(&config, node.clone())?.with_hooks(hooks.clone()));
     let keys = http::ApiKeys::new(&config.api).map_err(anyhow::Error::msg)?;
+    let tls = &config.listen.tls;
+    let tls = tls.is_on().then(|| Acceptor::load(&tls.cert, &tls.key)).transpose()?;
     let plan = |name, parts, supervisor| shard::Plan {
         name,
         parts,
@@ -191,6 +199,7 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads
     let hub = {
         let (directory, metrics) = (Arc::clone(&directory), metrics.clone());
         let interval = config.presence.interval.as_millis() as u32;
+        let sessions_per_user = config.limits.sessions_per_user;
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
         move |shard: u16, address: ReturnAddress<ConnectionActor>| {
@@ -198,7 +207,10 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads
             seed[0] ^= shard as u8;
             seed[1] ^= (shard >> 8) as u8;
             let storage = reader.clone().storage(Arc::new(move |letter| address.send(letter)));
-            ChannelHub::new(shard, Arc::clone(&directory), metrics.clone(), interval, seed).with_storage(storage)
+            ChannelHub::new(shard, Arc::clone(&directory), metrics.clone(), interval, seed)
+                .with_storage(storage)
+                .with_sessions_per_user(sessions_per_user)
+                .with_hooks(hooks.clone())
         }
     };
     let shards = Shards::<ConnectionActor>::start(plan("shard", parts(&config), SHARDS), Arc::clone(&settings), hub)?;
@@ -207,7 +219,10 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads
         .enabled
         .then(|| {
             let settings = EchoSettings { max_message_bytes: config.limits.max_frame_bytes.max(ECHO_MESSAGE_BYTES) };
-            Shards::start(plan("echo", Vec::new(), ECHO), Arc::new(settings), |_, _| NoHub)
+            let mut plan = plan("echo", Vec::new(), ECHO);
+            // It is there to be driven as hard as somebody can.
+            plan.options.intake = shard::IntakeLimits::default();
+            Shards::start(plan, Arc::new(settings), |_, _| NoHub)
         })
         .transpose()?;
     let gateway = Gateway::new(http::Plan {
@@ -220,12 +235,15 @@ fn start(config: Config) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads
         metrics,
         sockets,
         keys,
+        addresses: Arc::default(),
+        descriptors: usize::try_from(descriptors).unwrap_or(usize::MAX),
+        tls,
         children,
         watchdog,
         crashes,
         faults,
     });
-    let arbiters = [watcher, scribe].into_iter().chain(arbiters).collect();
+    let arbiters = [watcher, scribe].into_iter().chain(calls).chain(arbiters).collect();
     Ok((Arc::new(gateway), settings, Threads { arbiters, store, disk: [writer, reading] }))
 }
 
@@ -326,6 +344,12 @@ fn reload(gateway: &Gateway, settings: &Settings) {
         Ok(keys) => tracing::info!(keys, "api keys read again"),
         Err(error) => tracing::error!(%error, "api keys stay as they were"),
     }
+    let files = &gateway.config.listen.tls;
+    match gateway.tls.as_ref().map(|tls| tls.reload(&files.cert, &files.key)) {
+        None => {}
+        Some(Ok(())) => tracing::info!(cert = %files.cert.display(), "certificate read again"),
+        Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
+    }
 }
 
 /// SIGTERM and SIGINT end the node; SIGHUP reloads what can be.
@@ -383,7 +407,7 @@ mod tests {
         assert!(gateway.sockets.admit(usize::MAX));
         let subscribe = subscribe.iter().map(|&channel| channel.into()).collect();
         let opening = Opening { encoding: Some(Default::default()), token: Some("ann".to_owned()), subscribe };
-        gateway.shards.adopt(server, Vec::new(), Vec::new(), opening).await.expect("a shard");
+        gateway.shards.adopt(server.into(), Vec::new(), Vec::new(), opening).await.expect("a shard");
         read_until(&mut client, r#""op":"ready""#);
         client
     }
@@ -399,7 +423,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = Config::default();
         (config.shards.count, config.store.path) = (2, folder.path().to_owned());
-        let (gateway, _, threads) = start(config).expect("starts");
+        let (gateway, _, threads) = start(config, u64::MAX).expect("starts");
         let mut client = connect(&gateway, &["chat:a"]).await;
         let channel = gateway.directory.intern("chat:a");
         for data in ["\"one\"", "\"two\""] {
@@ -427,7 +451,7 @@ mod tests {
         supervision::install();
         let mut config = Config::default();
         (config.shards.count, config.store.engine) = (2, config::Engine::Memory);
-        let (gateway, _, threads) = start(config).expect("starts");
+        let (gateway, _, threads) = start(config, u64::MAX).expect("starts");
         let mut client = connect(&gateway, &[]).await;
         let list = || List { sort: Sort::Idle, limit: 1 };
         let listed = gateway.shards.ask_all(list).await.expect("the shards run");
@@ -472,7 +496,7 @@ mod tests {
     async fn the_tree_in_the_readme_is_the_one_that_is_started() {
         let mut config = Config::default();
         (config.echo.enabled, config.shards.count, config.store.engine) = (true, 2, config::Engine::Memory);
-        let (gateway, _, threads) = start(config).expect("starts");
+        let (gateway, _, threads) = start(config, u64::MAX).expect("starts");
         let tree = gateway.children.draw();
         for child in gateway.children.list() {
             let name = child.name.trim_end_matches(|c: char| c.is_ascii_digit());

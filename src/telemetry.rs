@@ -84,6 +84,10 @@ fn counters(label: &'static str) -> impl Fn(&str, &str) -> Result<IntCounterVec,
     move |name, help| IntCounterVec::new(Opts::new(name, help), &[label])
 }
 
+fn counters_of(labels: &'static [&'static str]) -> impl Fn(&str, &str) -> Result<IntCounterVec, prometheus::Error> {
+    move |name, help| IntCounterVec::new(Opts::new(name, help), labels)
+}
+
 fn gauge(name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
     IntGauge::new(name, help)
 }
@@ -152,6 +156,12 @@ metrics! {
     outbox_bytes: IntGauge = gauge, "dormouse_outbox_bytes";
     /// From a durable publish to its commit on disk; no store, no observations.
     store_commit_seconds: Histogram = histogram(SECONDS), "dormouse_store_commit_seconds";
+    /// Calls of the application's backend, by hook and result: allowed, denied, told; failed; full and open without a call.
+    hooks: IntCounterVec = counters_of(&["hook", "result"]), "dormouse_hooks_total";
+    /// Duration of such a call with its repetitions.
+    hook_seconds: HistogramVec = histograms("hook", SECONDS), "dormouse_hook_seconds";
+    /// 1 while a hook's backend is not called because it has failed.
+    hook_breaker: IntGaugeVec = gauges("hook"), "dormouse_hook_breaker_open";
     /// Size of a record when its connection falls asleep.
     record_bytes: Histogram = histogram(BYTES), "dormouse_record_bytes";
 }

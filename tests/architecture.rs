@@ -22,9 +22,9 @@ const LAYERS: &[&[&str]] = &[
     &["channel"],
     &["shard"],
     &["supervision"],
-    &["store"],
+    &["store", "hooks"],
     &["websocket", "protocol"],
-    &["config", "id", "telemetry", "clock", "token"],
+    &["config", "id", "telemetry", "clock", "token", "tls"],
 ];
 
 /// Every arrow there is: who, and whom it knows.
@@ -43,10 +43,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "shard",
             "supervision",
             "store",
+            "hooks",
             "config",
             "id",
             "telemetry",
             "clock",
+            "tls",
         ],
     ),
     (
@@ -64,19 +66,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "id",
             "telemetry",
             "clock",
+            "tls",
         ],
     ),
-    ("connection", &["channel", "shard", "protocol", "config", "id", "clock", "token"]),
+    ("connection", &["channel", "shard", "hooks", "protocol", "config", "id", "clock", "token"]),
     ("echo", &["shard", "protocol", "id", "clock"]),
-    ("channel", &["shard", "store", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
-    ("shard", &["supervision", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
+    ("channel", &["shard", "store", "hooks", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
+    ("shard", &["supervision", "websocket", "protocol", "config", "id", "telemetry", "clock", "tls"]),
     ("supervision", &["id", "clock"]),
+    ("hooks", &["config", "telemetry", "clock", "token"]),
     // Names and data are bytes to it: no protocol, no shard.
     ("store", &["config", "id", "telemetry", "clock"]),
     ("websocket", &["protocol"]),
     ("protocol", &["id"]),
     ("telemetry", &["config"]),
-    ("config", &["token"]),
+    ("config", &["token", "tls"]),
 ];
 
 /// Arrows within a layer, each with its reason.
@@ -87,6 +91,7 @@ const LEVEL: &[(&str, &str, &str)] = &[
         "token",
         "a file of keys that is none is refused with the place that names it; tokens know no configuration",
     ),
+    ("config", "tls", "files that are no certificate and key are refused with the setting that names them"),
     ("telemetry", "config", "logs are set up as the section `[telemetry]` says; configuration knows no logs"),
 ];
 

@@ -63,6 +63,11 @@ impl Desks {
         self.sessions.insert((hash, session));
     }
 
+    /// Whether a user of at most so many sessions may have this one.
+    pub(super) fn has_room(&self, hash: u64, session: ConnectionId, most: usize) -> bool {
+        self.sessions.contains(&(hash, session)) || self.sessions(hash).take(most).count() < most
+    }
+
     pub(super) fn farewell(&mut self, hash: u64, session: ConnectionId) {
         self.sessions.remove(&(hash, session));
     }
@@ -112,6 +117,7 @@ mod tests {
         }
         desks.enroll(8, id(3));
         assert_eq!(desks.sessions(7).collect::<Vec<_>>(), [id(2), id(1)]);
+        assert!(desks.has_room(7, id(1), 2) && !desks.has_room(7, id(4), 2) && desks.has_room(7, id(4), 3));
         desks.farewell(7, id(2));
         desks.farewell(8, id(1));
         assert_eq!(desks.sessions(7).collect::<Vec<_>>(), [id(1)]);

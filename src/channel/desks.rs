@@ -11,6 +11,7 @@ use crate::{
         storage::fault,
     },
     id::ConnectionId,
+    protocol::error::{ErrorCode, Fault},
     shard::{Network, Post},
 };
 
@@ -37,6 +38,13 @@ impl ChannelHub {
         match request {
             DeskRequest::Enroll(session, tag) => {
                 self.under_way.owed = Some((session, tag));
+                let most = self.sessions_per_user;
+                if most > 0 && !self.desks.has_room(hash, session, most) {
+                    let message = format!("{user} has {most} sessions, as many as one user may have");
+                    let fault = Fault::new(ErrorCode::RateLimited, message);
+                    self.under_way.owed = None;
+                    return self.answer_session(session, tag, Answer::Failed(fault), post);
+                }
                 self.desks.enroll(hash, session);
                 let storage = self.homes.storage.as_ref();
                 let found = storage.map_or(Ok(Some(Vec::new())), |storage| storage.memberships(user, session, tag));

@@ -9,18 +9,20 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use crate::{
     channel::{
+        ask::Ask,
         burst::Burst,
         catch_up::{Gap, Since},
         desk::{DeskRequest, Desks},
         directory::{Channel, Directory},
         homes::{Homes, Outgoing, unused},
-        message::{Answer, Ask, Audience, HomeRequest, Letter, Notice, Origin, Spread, Whisper},
+        message::{Answer, Audience, HomeRequest, Letter, Notice, Origin, Spread, Whisper},
         overflow::Overflows,
         pursuit::Pursuits,
         seat::Seat,
         storage::{News, Storage, What},
         under_way::UnderWay,
     },
+    hooks::Hooks,
     id::ConnectionId,
     protocol::{
         close::Close,
@@ -50,6 +52,9 @@ pub struct ChannelHub {
     told_presence_at: u32,
     forgot_at: u32,
     pub(super) under_way: UnderWay,
+    /// 0: any.
+    pub(super) sessions_per_user: usize,
+    hooks: Hooks,
 }
 
 /// What a hub remembers.
@@ -101,6 +106,8 @@ impl ChannelHub {
             told_presence_at: 0,
             forgot_at: 0,
             under_way: UnderWay::default(),
+            sessions_per_user: 0,
+            hooks: Hooks::default(),
         }
     }
 
@@ -108,6 +115,20 @@ impl ChannelHub {
     #[must_use]
     pub fn with_storage(mut self, storage: Storage) -> Self {
         self.homes = self.homes.with_storage(storage);
+        self
+    }
+
+    /// With at most so many sessions of one user, parked ones included; 0: any.
+    #[must_use]
+    pub fn with_sessions_per_user(mut self, most: u32) -> Self {
+        self.sessions_per_user = most as usize;
+        self
+    }
+
+    /// With a backend that is told when a client is gone.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = hooks;
         self
     }
 
@@ -289,6 +310,7 @@ impl<B: Channeled> Hub<B> for ChannelHub {
                     self.ask_home(channel, Origin::Nobody, request, post);
                 }
             }
+            Ask::Tell { disconnect } => self.hooks.tell(from.to_string(), disconnect),
             Ask::Farewell { channels, user } => {
                 self.paused.remove(&from);
                 self.overflows.take(from.index());

@@ -4,6 +4,7 @@
 //! moves, `commits.rs` and `errands.rs` for what durable channels do otherwise, `desk.rs` for who a user's sessions are.
 //! Connections ask by [`Ask`] and hear by [`Notice`]; the HTTP side writes [`Letter`]s.
 
+mod ask;
 mod backlog;
 mod burst;
 mod catch_up;
@@ -29,6 +30,7 @@ mod shared_frame;
 mod storage;
 mod under_way;
 
+pub use ask::{Ask, Subscriber};
 pub use catch_up::{CatchUp, Gap, Page, Since};
 pub use desk::{DeskRequest, Person};
 pub use directory::{Channel, Directory};
@@ -37,8 +39,8 @@ pub use hub::ChannelHub;
 #[cfg(feature = "simulation")]
 pub use hub::HubTraces;
 pub use message::{
-    Answer, Ask, Audience, Change, ChannelGap, Description, HomeAnswer, HomeRequest, Letter, Membership, Notice,
-    Origin, Purpose, Spread, Subscriber, Tag, Whisper,
+    Answer, Audience, Change, ChannelGap, Description, HomeAnswer, HomeRequest, Letter, Membership, Notice, Origin,
+    Purpose, Spread, Tag, Whisper,
 };
 pub use reader::Reader;
 pub use shared_frame::SharedFrame;

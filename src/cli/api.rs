@@ -1,10 +1,18 @@
 //! The client side of the HTTP API (CONTRACT §2): one request to a running server, and its refusals as sentences that say
 //! what to do. Used by the commands that talk to a server.
 
-use std::{fmt::Write as _, sync::OnceLock, time::Duration};
+use std::{
+    fmt::{Display, Write as _},
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use serde_json::Value;
-use ureq::{Agent, http};
+use ureq::{
+    Agent, http,
+    tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
+};
 
 use super::{Failure, table::plain};
 
@@ -19,6 +27,9 @@ pub(super) struct Server {
     /// One of the server's api.keys
     #[arg(long, env = "DORMOUSE_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
+    /// Whom to believe about the server's certificate instead of the usual authorities: a file of certificates in PEM
+    #[arg(long, env = "DORMOUSE_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Keeps the connection between requests; shared by the threads of a command.
     #[arg(skip)]
     agent: OnceLock<Agent>,
@@ -52,11 +63,7 @@ impl Server {
     fn address(&self, path: &str) -> Result<String, Failure> {
         let base = self.url.strip_suffix('/').unwrap_or(&self.url);
         match base.split_once("://") {
-            Some(("http", host)) if !host.is_empty() => Ok(format!("{base}{path}")),
-            Some(("https", _)) => Err(Failure::usage(format!(
-                "{} needs TLS, which this command does not speak: name the server's own address, such as http://127.0.0.1:8080",
-                self.url
-            ))),
+            Some(("http" | "https", host)) if !host.is_empty() => Ok(format!("{base}{path}")),
             None if !base.is_empty() && !base.contains('/') => Ok(format!("http://{base}{path}")),
             _ => Err(Failure::usage(format!("{:?} is no URL such as http://127.0.0.1:8080", self.url))),
         }
@@ -67,7 +74,13 @@ impl Server {
             request = request.header("Authorization", format!("Bearer {key}"));
         }
         let request = request.body(body).map_err(|error| Failure::usage(format!("{}: {error}", self.url)))?;
-        let agent = self.agent.get_or_init(agent);
+        let agent = match self.agent.get() {
+            Some(agent) => agent,
+            None => {
+                let made = agent(self.ca.as_deref())?;
+                self.agent.get_or_init(|| made)
+            }
+        };
         let mut response = agent.run(request).map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(&error))?;
@@ -101,6 +114,13 @@ impl Server {
             ureq::Error::Io(error) => error.to_string(),
             other => other.to_string(),
         };
+        if reason.contains("certificate") {
+            return Failure::new(format!(
+                "{} shows a certificate that is not believed ({reason}): name the file of who vouches for it with --ca or \
+                 DORMOUSE_CA",
+                self.url
+            ));
+        }
         Failure::new(format!(
             "no server answers at {} ({reason}): start one with `dormouse serve`, or name another with --url or DORMOUSE_URL",
             self.url
@@ -108,15 +128,30 @@ impl Server {
     }
 }
 
-fn agent() -> Agent {
-    Agent::config_builder()
+fn agent(ca: Option<&Path>) -> Result<Agent, Failure> {
+    let mut roots: Vec<Certificate<'static>> = Vec::new();
+    if let Some(file) = ca {
+        let failed = |error: &dyn Display| Failure::usage(format!("{}: {error}", file.display()));
+        let text = std::fs::read(file).map_err(|error| failed(&error))?;
+        for item in parse_pem(&text) {
+            if let PemItem::Certificate(certificate) = item.map_err(|error| failed(&error))? {
+                roots.push(certificate);
+            }
+        }
+        if roots.is_empty() {
+            return Err(failed(&"holds no certificate in PEM"));
+        }
+    }
+    let roots = if roots.is_empty() { RootCerts::WebPki } else { RootCerts::new_with_certs(&roots) };
+    let agent = Agent::config_builder()
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
         .http_status_as_error(false)
         .timeout_global(Some(TIMEOUT))
         // Never through a proxy from the environment: the server is near, and the key is secret.
         .proxy(None)
         .allow_non_standard_methods(true)
-        .build()
-        .into()
+        .build();
+    Ok(agent.into())
 }
 
 /// A name as one part of a path.
@@ -141,7 +176,7 @@ mod tests {
     use super::*;
 
     fn address(url: &str) -> Result<String, u8> {
-        Server { url: url.to_owned(), api_key: None, agent: OnceLock::new() }
+        Server { url: url.to_owned(), api_key: None, ca: None, agent: OnceLock::new() }
             .address("/v1/node")
             .map_err(|failure| failure.code)
     }
@@ -150,7 +185,8 @@ mod tests {
     fn a_url_may_lack_its_scheme_and_end_with_a_slash() {
         assert_eq!(address("http://h:1/"), Ok("http://h:1/v1/node".to_owned()));
         assert_eq!(address("localhost:8080"), Ok("http://localhost:8080/v1/node".to_owned()));
-        for wrong in ["https://h", "ftp://h", "http://", ""] {
+        assert_eq!(address("https://h"), Ok("https://h/v1/node".to_owned()));
+        for wrong in ["https://", "ftp://h", "http://", ""] {
             assert_eq!(address(wrong), Err(2), "{wrong:?}");
         }
     }

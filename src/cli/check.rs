@@ -103,7 +103,7 @@ fn changes(loaded: &Loaded) -> String {
 }
 
 fn summary(config: &Config, store: &str) -> String {
-    let Config { listen, shards, limits, auth, api, telemetry, .. } = config;
+    let Config { listen, shards, limits, auth, api, hooks, telemetry, .. } = config;
     let auth_line = match auth.mode {
         AuthMode::Open => "open: the token is the user name".to_owned(),
         // The configuration is good, so its keys can be read; a file that vanished since is told by `serve`.
@@ -111,10 +111,11 @@ fn summary(config: &Config, store: &str) -> String {
             Ok(keys) => format!("jwt, signed with {} ({})", counted(keys.len(), "key"), keys.algorithms().join(", ")),
             Err(error) => format!("jwt, but {error}"),
         },
+        AuthMode::Hook => format!("hook: {} says whom a token stands for", hooks.connect.url),
     };
     let api_line = match (api.keys.len(), auth.mode) {
         (0, AuthMode::Open) => "no key, for loopback only".to_owned(),
-        (0, AuthMode::Jwt) => "closed: there are no api.keys".to_owned(),
+        (0, AuthMode::Jwt | AuthMode::Hook) => "closed: there are no api.keys".to_owned(),
         (keys, _) => {
             let scopes = |key: &ApiKey| match key.scopes() {
                 scopes if scopes.len() == Scope::ALL.len() => "everything".to_owned(),
@@ -131,7 +132,8 @@ fn summary(config: &Config, store: &str) -> String {
     };
     let mut table = Table::new([]);
     let mut row = |name: &str, value: String| table.row([format!("  {name}"), value]);
-    row("listen", listen.addr.to_string());
+    let tls = if listen.tls.is_on() { format!(", TLS with {}", listen.tls.cert.display()) } else { String::new() };
+    row("listen", format!("{}{tls}", listen.addr));
     row("auth", auth_line);
     row("api", api_line);
     row("shards", shards_line);

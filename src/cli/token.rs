@@ -66,6 +66,11 @@ pub(super) fn run(args: Args) -> Result<Answer, Failure> {
                 "auth.key_files only verify, and auth.keys is empty: name the private key with --key-file",
             ));
         }
+        if auth.mode == AuthMode::Hook {
+            return Err(Failure::usage(
+                "with auth.mode \"hook\" the application makes the tokens: only it knows what they are",
+            ));
+        }
         let note = "no token is needed in open mode (auth.mode = \"open\"): it is just the user name, which follows; for \
                     signed tokens set auth.mode = \"jwt\" and auth.keys";
         return Ok(Answer { result: args.user, note: Some(note.to_owned()), ..Answer::default() });

@@ -237,12 +237,13 @@ fn dotted(key: &str) -> Option<Vec<String>> {
 
 fn put(table: &mut Table, key: &Key, value: Value) {
     let mut here = table;
-    for part in [Some(key.table), key.namespace.as_deref()].into_iter().flatten() {
+    let (inside, name) = key.name.rsplit_once('.').map_or((None, key.name), |(inside, name)| (Some(inside), name));
+    for part in [Some(key.table), key.namespace.as_deref(), inside].into_iter().flatten() {
         let inner = here.entry(part).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(inner) = inner else { return };
         here = inner;
     }
-    here.insert(key.name.to_owned(), value);
+    here.insert(name.to_owned(), value);
 }
 
 /// The default of a key as TOML; of a namespace without settings of its own, that of all.
@@ -250,10 +251,11 @@ fn default_of(key: &Key) -> String {
     let defaults = Value::try_from(Config::default()).ok();
     let value = defaults.as_ref().and_then(|all| {
         let table = all.get(key.table)?;
-        match &key.namespace {
-            Some(namespace) => table.get(namespace).or_else(|| table.get("defaults"))?.get(key.name),
-            None => table.get(key.name),
-        }
+        let table = match &key.namespace {
+            Some(namespace) => table.get(namespace).or_else(|| table.get("defaults"))?,
+            None => table,
+        };
+        rules::parts(key.name).try_fold(table, |inner, part| inner.get(part))
     });
     value.map(Value::to_string).unwrap_or_default()
 }

@@ -9,6 +9,7 @@ mod api_key;
 mod conflicts;
 mod duration;
 mod file;
+mod hooks;
 mod key;
 mod load;
 mod namespaces;
@@ -20,12 +21,13 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use api_key::{ApiKey, Scope};
+pub use hooks::{ChannelHook, Fallback, Hooks, PlainHook, UserHook};
 pub use key::{Key, Origin, Setting};
 pub use load::{LoadError, Loaded, Problem, Sources, load};
 pub use namespaces::{Namespace, Namespaces, Who};
 pub use sections::{
     Api, Auth, AuthMode, Chaos, Echo, Engine, Heartbeat, Limits, Listen, LogFormat, OnStall, Presence, Session, Shards,
-    Store, Supervision, Telemetry,
+    Store, Supervision, Telemetry, Tls,
 };
 
 /// Everything a node can be told. `Config::default()` is what plain `dormouse serve` runs with.
@@ -54,6 +56,8 @@ pub struct Config {
     pub auth: Auth,
     /// Who may use the HTTP API.
     pub api: Api,
+    /// What the application's backend decides.
+    pub hooks: Hooks,
     /// Faults on demand.
     pub chaos: Chaos,
     /// The echo endpoint for conformance suites.

@@ -27,12 +27,20 @@ pub(super) enum Rule {
     LogFilter,
     /// Any text.
     Text,
+    /// A path, or nothing.
+    File,
     /// A list of paths.
     Files,
     /// A list of origins, as browsers send them.
     Origins,
-    /// A list of secrets; what was written is never shown.
+    /// A secret or nothing; what was written is never shown.
+    Secret,
+    /// A list of secrets; never shown either.
     Secrets,
+    /// An address of HTTP, or nothing.
+    Url,
+    /// A list of namespaces.
+    Names,
     /// A list of keys with their scopes; never shown either.
     ApiKeys,
 }
@@ -50,10 +58,16 @@ const fn duration(min: Duration, max: Duration) -> Rule {
     Rule::Duration { min, max }
 }
 
+/// Of one call of a backend.
+const CALL: Rule = duration(MILLISECOND, Duration::from_secs(60));
+const FALLBACK: Rule = Rule::Choice(&["allow", "deny", "cached"]);
+
 /// The rule of each key, by table. For `channels` these are the keys of each table in it.
 ///
 /// Lower bounds: 0 is allowed only where it means something ("one per core", "keep none", "at once"). Upper bounds catch a
 /// slip of the unit, and keep times that connections store as 32-bit milliseconds far from their wrap.
+///
+/// A name with a dot in it is a key of a table in the table.
 pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
     (
         "listen",
@@ -63,6 +77,8 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
             ("drain", duration(Duration::ZERO, HOUR)),
             ("drain_pace", count(1, 10_000_000)),
             ("origins", Rule::Origins),
+            ("tls.cert", Rule::File),
+            ("tls.key", Rule::File),
         ],
     ),
     ("shards", &[("count", count(0, 1024)), ("budget", count(1, 65_536))]),
@@ -76,6 +92,11 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
             ("subscriptions", count(1, 65_536)),
             ("publish_per_second", count(1, 1_000_000)),
             ("publish_burst", count(1, 1_000_000)),
+            ("frames_per_second", count(0, 100_000_000)),
+            ("bytes_per_second", count(0, 4_000_000_000)),
+            ("connections_per_address", count(0, 100_000_000)),
+            ("sessions_per_user", count(0, 100_000_000)),
+            ("handshakes_per_second", count(0, 100_000_000)),
             ("bad_frames", count(0, 1_000_000)),
             ("turn_warn", duration(Duration::from_micros(1), HOUR)),
             ("turn_stall", duration(MILLISECOND, HOUR)),
@@ -120,7 +141,7 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
     (
         "auth",
         &[
-            ("mode", Rule::Choice(&["open", "jwt"])),
+            ("mode", Rule::Choice(&["open", "jwt", "hook"])),
             ("keys", Rule::Secrets),
             ("key_files", Rule::Files),
             ("issuer", Rule::Text),
@@ -128,6 +149,32 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
         ],
     ),
     ("api", &[("keys", Rule::ApiKeys)]),
+    (
+        "hooks",
+        &[
+            ("key", Rule::Secret),
+            ("in_flight", count(1, 65_536)),
+            ("retries", count(0, 10)),
+            ("breaker_failures", count(1, 1_000_000)),
+            ("breaker_pause", duration(MILLISECOND, HOUR)),
+            ("cached_for", duration(MILLISECOND, DAY)),
+            ("connect.url", Rule::Url),
+            ("connect.deadline", CALL),
+            ("connect.fallback", FALLBACK),
+            ("subscribe.url", Rule::Url),
+            ("subscribe.deadline", CALL),
+            ("subscribe.fallback", FALLBACK),
+            ("subscribe.namespaces", Rule::Names),
+            ("publish.url", Rule::Url),
+            ("publish.deadline", CALL),
+            ("publish.fallback", Rule::Choice(&["allow", "deny"])),
+            ("publish.namespaces", Rule::Names),
+            ("rpc.url", Rule::Url),
+            ("rpc.deadline", CALL),
+            ("disconnect.url", Rule::Url),
+            ("disconnect.deadline", CALL),
+        ],
+    ),
     ("chaos", &[("enabled", Rule::Flag)]),
     ("echo", &[("enabled", Rule::Flag)]),
     ("telemetry", &[("log", Rule::LogFilter), ("format", Rule::Choice(&["text", "json"]))]),
@@ -149,7 +196,9 @@ impl Rule {
             Self::LogFilter => {
                 value.as_str().is_some_and(|text| !text.trim().is_empty() && EnvFilter::builder().parse(text).is_ok())
             }
-            Self::Text => value.is_str(),
+            Self::Text | Self::File | Self::Secret => value.is_str(),
+            Self::Url => value.as_str().is_some_and(|text| text.is_empty() || is_url(text)),
+            Self::Names => all(value, |name| name.as_str().is_some_and(|name| checked_namespace(name).is_ok())),
             Self::Secrets | Self::Files => all(value, is_text),
             Self::Origins => all(value, |origin| origin.as_str().is_some_and(is_origin)),
             Self::ApiKeys => all(value, |key| is_text(key) || is_api_key(key)),
@@ -174,13 +223,13 @@ impl Rule {
     /// What was written, as far as it may be shown.
     pub(super) fn show(self, written: &str) -> &str {
         match self {
-            Self::Secrets | Self::ApiKeys => "(not shown)",
+            Self::Secret | Self::Secrets | Self::ApiKeys => "(not shown)",
             _ => written,
         }
     }
 
     fn is_list(self) -> bool {
-        matches!(self, Self::Secrets | Self::Files | Self::Origins | Self::ApiKeys)
+        matches!(self, Self::Secrets | Self::Files | Self::Origins | Self::ApiKeys | Self::Names)
     }
 }
 
@@ -202,6 +251,14 @@ fn is_origin(text: &str) -> bool {
         Some((scheme, rest)) => matches!(scheme, "http" | "https") && host(rest),
         None => matches!(text, "*" | "null"),
     }
+}
+
+/// Scheme, host and whatever follows; who is there, its user finds out.
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic())
+    })
 }
 
 /// A table with `key` or `file`, and perhaps `scopes`.
@@ -244,6 +301,10 @@ impl fmt::Display for Rule {
             Self::Directory => f.write_str("the path of a directory"),
             Self::LogFilter => f.write_str("a log filter such as \"info,dormouse::shard=debug\""),
             Self::Text => f.write_str("a text"),
+            Self::File => f.write_str("the path of a file"),
+            Self::Secret => f.write_str("a text"),
+            Self::Url => f.write_str("an address such as \"http://127.0.0.1:9000/hook\", or \"\" for none"),
+            Self::Names => f.write_str("a list of namespaces such as \"chat\""),
             Self::Secrets => f.write_str("a list of non-empty strings"),
             Self::Files => f.write_str("a list of paths of files"),
             Self::Origins => f.write_str(
@@ -271,17 +332,23 @@ pub(super) fn find(path: &[&str]) -> Result<(Key, Rule), Unknown> {
             if table == "channels" { "[channels.defaults] or [channels.\"NAME\"]" } else { &format!("[{table}]") };
         return unknown(path.len().min(depth) - 1, format!("{heading} is a table: write {tables} and keys below it"));
     };
-    let Some((name, rule)) = keys.iter().find(|(name, _)| name == wanted) else {
+    let found = keys.iter().find(|(name, _)| path[depth..].iter().copied().take(parts(name).count()).eq(parts(name)));
+    let Some((name, rule)) = found else {
         let suggestion = match tables_with(wanted) {
             Some(tables) => format!("it is a key of {tables}"),
             None => suggestion(wanted, keys.iter().map(|(name, _)| *name)),
         };
         return unknown(depth, format!("unknown key `{wanted}` in [{heading}]; {suggestion}"));
     };
-    if path.len() > depth + 1 {
+    if path.len() > depth + parts(name).count() {
         return unknown(depth, format!("{heading}.{name} is no table: write {rule}"));
     }
     Ok((Key { table, namespace, name }, *rule))
+}
+
+/// A key's name as it is nested in its table.
+pub(super) fn parts(name: &str) -> impl Iterator<Item = &str> {
+    name.split('.')
 }
 
 /// A table that exists: its name, the namespace for one below `channels`, and its keys.

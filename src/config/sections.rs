@@ -28,6 +28,26 @@ pub struct Listen {
     pub drain_pace: u32,
     /// Pages that may connect besides those of this server, by origin: `https://example.com`, `https://*.example.com`, `*`.
     pub origins: Vec<String>,
+    /// Whether the address speaks TLS.
+    pub tls: Tls,
+}
+
+/// `[listen.tls]`: both files, or neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate and those that vouch for it, in PEM, the server's own first. Read again at a reload.
+    pub cert: PathBuf,
+    /// Its private key, in PEM. Read again at a reload.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    /// Whether there is a certificate.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.cert.as_os_str().is_empty()
+    }
 }
 
 impl Default for Listen {
@@ -38,6 +58,7 @@ impl Default for Listen {
             drain: Duration::from_secs(10),
             drain_pace: 5_000,
             origins: Vec::new(),
+            tls: Tls::default(),
         }
     }
 }
@@ -76,6 +97,16 @@ pub struct Limits {
     pub publish_per_second: u32,
     /// Publications it may make at once after a pause.
     pub publish_burst: u32,
+    /// Frames a second that are taken of one connection, or so many as its publish limits need; then it waits. 0: any.
+    pub frames_per_second: u32,
+    /// Bytes a second, in the same way.
+    pub bytes_per_second: u32,
+    /// Sockets of one address, or of one IPv6 network of 64 bits; the next gets 429. 0: any.
+    pub connections_per_address: u32,
+    /// Sessions of one user, parked ones included; the next gets `rate_limited` and 4004. 0: any.
+    pub sessions_per_user: u32,
+    /// WebSocket handshakes a second in the long run, and at once after a pause; the next gets 503. 0: any.
+    pub handshakes_per_second: u32,
     /// Undecodable frames a minute; one more closes with 4505.
     pub bad_frames: u32,
     /// A turn longer than this is logged.
@@ -96,6 +127,11 @@ impl Default for Limits {
             subscriptions: 128,
             publish_per_second: 50,
             publish_burst: 100,
+            frames_per_second: 1000,
+            bytes_per_second: 8 << 20,
+            connections_per_address: 0,
+            sessions_per_user: 0,
+            handshakes_per_second: 0,
             bad_frames: 16,
             turn_warn: Duration::from_millis(10),
             turn_stall: Duration::from_secs(1),
@@ -250,6 +286,8 @@ pub enum AuthMode {
     Open,
     /// The token is a JWT signed with one of [`Auth::keys`], or of the keys in [`Auth::key_files`].
     Jwt,
+    /// The application's backend says whom a token stands for, in its answer to the connect hook.
+    Hook,
 }
 
 /// Secrets stay out of logs and panics: only their number shows.

@@ -7,6 +7,7 @@ use crate::{
     channel::{Ask, ChannelHub, Event, Gap, HomeAnswer, Membership, Notice, Whisper},
     clock::Now,
     connection::{
+        backend::{self, Asked},
         delivery, frame, identify, lifecycle, membership,
         opening::{Opening, Ticket},
         record::{Phase, Record},
@@ -62,7 +63,7 @@ messages! {
     /// The turn before crashed.
     Restarted<'a>(Restart<'a>);
     /// A job ended.
-    JobEnded<'a>(Result<&'a (), &'a JobFailure>);
+    JobEnded<'a>(Result<&'a Option<Asked>, &'a JobFailure>);
     /// The node leaves.
     Leaving(u64);
     /// An operator's fault.
@@ -102,7 +103,7 @@ handlers! {
     "claimed" Claimed(ticket) = Claimed<'_> => |record, turn| identify::claimed(record, ticket, turn);
     "refused" Refused(ticket) = Refused<'_> => |record, turn| identify::refused(record, ticket, turn);
     "restarted" Restarted(restart) = Restarted<'_> => |record, turn| restart::restarted(record, restart, turn);
-    "job" JobEnded(_result) = JobEnded<'_> => |_record, _turn| ();
+    "job" JobEnded(result) = JobEnded<'_> => |record, turn| if let Ok(Some(asked)) = result { backend::answered(record, asked, turn) };
     "reconnect" Leaving(after_ms) = Leaving => |record, turn| lifecycle::leaving(record, after_ms, turn);
     "fault" Inject(fault) = Inject => |_record, turn| lifecycle::fault(fault, turn);
 }
@@ -112,7 +113,8 @@ impl Behaviour for ConnectionActor {
     type Record = Record;
     type Message = Notice;
     type Ask = Ask;
-    type Done = ();
+    /// `None`: a job of chaos.
+    type Done = Option<Asked>;
     type Ticket = Ticket;
     type Settings = Settings;
     type Hub = ChannelHub;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::{
     connection::{
         actor::ConnectionActor,
+        backend::Stage,
         identify,
         record::{Phase, Record},
         request,
@@ -33,7 +34,12 @@ pub(crate) fn receive(record: &mut Record, payload: Payload<'_>, turn: &mut Turn
         identity.rare_mut().previous = None;
         identity.tidy();
     }
-    let Envelope { id, request } = match decode(&json) {
+    serve(record, &json, Stage::Frame(&json), turn);
+}
+
+/// A frame's request, as it came or with what the backend says of it.
+pub(crate) fn serve(record: &mut Record, json: &str, stage: Stage<'_>, turn: &mut Turn<ConnectionActor>) {
+    let Envelope { id, request } = match decode(json) {
         Ok(envelope) => envelope,
         Err(error) if error.fault.code == ErrorCode::BadFrame => return undecodable(record, &error.fault, turn),
         Err(error) => return turn.send(record.encoding, &Frame::failure(error.id, &error.fault)),
@@ -41,14 +47,14 @@ pub(crate) fn receive(record: &mut Record, payload: Payload<'_>, turn: &mut Turn
     match request {
         Request::Heartbeat => turn.send(record.encoding, &Frame::HeartbeatAck),
         Request::Identify(identify) if record.phase == Phase::Unidentified => {
-            identify::identify(record, identify, Vec::new(), turn);
+            identify::identify(record, identify, Vec::new(), stage, turn);
         }
-        Request::Identify(renewal) => identify::renew(record, id, &renewal, turn),
+        Request::Identify(renewal) => identify::renew(record, id, &renewal, stage, turn),
         _ if record.phase == Phase::Unidentified => {
             let fault = Fault::new(ErrorCode::NotIdentified, "identify first");
             turn.send(record.encoding, &Frame::failure(id, &fault));
         }
-        request => request::serve(record, id, request, turn),
+        request => request::serve(record, id, request, stage, turn),
     }
 }
 

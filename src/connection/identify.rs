@@ -1,7 +1,7 @@
 //! `identify`: who the client is, and the way to `ready`: fresh, resumed on the record of an earlier connection, or a
 //! renewed token. What follows until `ready` is in `welcome.rs`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use compact_str::CompactString;
 use smallvec::SmallVec;
@@ -12,16 +12,18 @@ use crate::{
     connection::{
         access,
         actor::ConnectionActor,
-        opening::Ticket,
+        backend::{self, Identifying, Stage},
+        opening::{Opening, Ticket},
         record::{Arrival, Identity, Phase, Record},
         welcome,
     },
+    hooks::Answer,
     id::{SessionSecret, SessionToken},
     protocol::{
         close::Close,
         error::{ErrorCode, Fault},
         frame::Frame,
-        name::ChannelName,
+        name::{self, ChannelName},
         request::{Cursor, Identify, RequestId, Status},
     },
     shard::Turn,
@@ -37,11 +39,25 @@ pub(crate) struct Wishes {
     pub(crate) status: Option<Status>,
 }
 
+/// The first `identify`, from the handshake's URL.
+pub(crate) fn by_url(record: &mut Record, token: &str, opening: &Opening, stage: Stage<'_>, turn: &mut ConnectionTurn) {
+    let first = Identify { token: token.to_owned(), resume: None, cursors: None, status: None };
+    identify(record, first, opening.subscribe.clone(), stage, turn);
+}
+
 /// The first `identify`, from a frame or from the handshake's URL.
-pub(crate) fn identify(record: &mut Record, identify: Identify, subscribe: Vec<String>, turn: &mut ConnectionTurn) {
-    let Some(claims) = authenticate(record, &identify.token, turn) else { return };
-    let cursors = identify.cursors.unwrap_or_default().into_iter().collect();
-    let wishes = Wishes { cursors, subscribe, status: identify.status };
+pub(crate) fn identify(
+    record: &mut Record,
+    identify: Identify,
+    subscribe: Vec<String>,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) {
+    let cursors: Vec<_> = identify.cursors.unwrap_or_default().into_iter().collect();
+    let channels = subscribe.iter().chain(cursors.iter().map(|(name, _)| name)).map(String::as_str).collect();
+    let Some(claims) = authenticate(record, &identify.token, channels, stage, turn) else { return };
+    let mut wishes = Wishes { cursors, subscribe, status: identify.status };
+    wishes.drop_refused(record, stage, turn);
     let earlier = identify.resume.and_then(|token| token.parse::<SessionToken>().ok());
     match earlier.filter(|token| token.connection != turn.connection()) {
         Some(token) => {
@@ -54,34 +70,85 @@ pub(crate) fn identify(record: &mut Record, identify: Identify, subscribe: Vec<S
     }
 }
 
-/// Checks a token; a wrong one ends the connection.
-fn authenticate(record: &Record, token: &str, turn: &mut ConnectionTurn) -> Option<Claims> {
-    match turn.settings().authenticate(token, turn.now().unix_ms) {
-        Ok(claims) => Some(claims),
-        Err(message) => {
-            let fault = Fault::new(ErrorCode::AuthFailed, message);
-            turn.send(record.encoding, &Frame::failure(None, &fault));
-            turn.close(Close::AUTH_FAILED);
-            None
-        }
+/// Whom a token stands for, by our keys and by the backend. `None`: it is being asked, or the connection has been ended over
+/// a wrong one.
+fn authenticate(
+    record: &Record,
+    token: &str,
+    channels: Vec<&str>,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) -> Option<Claims> {
+    let settings = turn.settings();
+    let known = match settings.authenticate(token, turn.now().unix_ms) {
+        Ok(known) => known,
+        Err(message) => return refuse(record, &Fault::new(ErrorCode::AuthFailed, message), turn),
+    };
+    if stage.is_fresh() {
+        let user = known.as_ref().map(|claims| claims.user.as_str());
+        let client = Identifying { user, token, channels };
+        return if backend::asks_about_client(record, stage, client, turn) { None } else { known };
     }
+    turn.release();
+    let claims = match stage.answer() {
+        None | Some(Answer::Allowed { claims: None, .. }) => known,
+        Some(Answer::Allowed { claims: Some(claims), .. }) => Some(claims.clone()),
+        Some(Answer::Denied(why)) => return refuse(record, &Fault::new(ErrorCode::AuthFailed, why.clone()), turn),
+        Some(Answer::Unknown(why)) => return refuse(record, &Fault::new(ErrorCode::Unavailable, why.clone()), turn),
+    };
+    let named = claims.filter(|claims| name::check_user(&claims.user).is_ok());
+    if named.is_none() {
+        let fault = Fault::new(ErrorCode::Unavailable, "the application did not say who this is");
+        return refuse(record, &fault, turn);
+    }
+    named
+}
+
+/// Ends the connection of a client that is not let in.
+fn refuse<T>(record: &Record, fault: &Fault, turn: &mut ConnectionTurn) -> Option<T> {
+    turn.send(record.encoding, &Frame::failure(None, fault));
+    turn.close(if fault.code == ErrorCode::AuthFailed { Close::AUTH_FAILED } else { Close::TRY_AGAIN_LATER });
+    None
 }
 
 /// A second `identify`: a renewed token, where tokens expire.
-pub(crate) fn renew(record: &mut Record, id: Option<RequestId>, renewal: &Identify, turn: &mut ConnectionTurn) {
+pub(crate) fn renew(
+    record: &mut Record,
+    id: Option<RequestId>,
+    renewal: &Identify,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) {
     if !turn.settings().renews_tokens() {
-        let fault = Fault::new(ErrorCode::BadRequest, "already identified; only a jwt can be renewed");
+        let fault =
+            Fault::new(ErrorCode::BadRequest, "already identified; only a token that can expire can be renewed");
         return turn.send(record.encoding, &Frame::failure(id, &fault));
     }
-    let Some(claims) = authenticate(record, &renewal.token, turn) else { return };
+    let Some(claims) = authenticate(record, &renewal.token, Vec::new(), stage, turn) else { return };
     if record.identity.as_ref().is_some_and(|identity| identity.user != claims.user) {
         let fault = Fault::new(ErrorCode::AuthFailed, "the new token is for another user");
-        turn.send(record.encoding, &Frame::failure(None, &fault));
-        return turn.close(Close::AUTH_FAILED);
+        refuse::<()>(record, &fault, turn);
+        return;
     }
     set_claims(record, &claims);
     close_forbidden(record, turn);
     welcome::begin(record, Arrival::Renewed, Vec::new(), turn);
+}
+
+impl Wishes {
+    /// Tells of the channels that the backend does not open, and wishes for them no more.
+    fn drop_refused(&mut self, record: &Record, stage: Stage<'_>, turn: &mut ConnectionTurn) {
+        let settings = turn.settings();
+        let names: BTreeSet<String> =
+            self.subscribe.iter().chain(self.cursors.iter().map(|(name, _)| name)).cloned().collect();
+        for name in names {
+            if let Err(fault) = backend::may_enter(stage, &name, &settings) {
+                turn.send(record.encoding, &Frame::failure(None, &fault));
+                self.subscribe.retain(|wanted| *wanted != name);
+                self.cursors.retain(|(wanted, _)| *wanted != name);
+            }
+        }
+    }
 }
 
 /// Whether a client with `ticket` may go on with the session of `record`.

@@ -7,16 +7,17 @@ use crate::{
     clock,
     connection::{
         actor::ConnectionActor,
+        backend::Stage,
         identify, membership,
         opening::Opening,
         record::{Phase, Record},
         settings::Settings,
     },
+    hooks::{Hook, Question},
     id::SessionSecret,
     protocol::{
         close::Close,
         frame::{Frame, VERSION},
-        request::Identify,
     },
     shard::{self, Cause, Life, Turn, Work},
 };
@@ -40,8 +41,7 @@ pub(crate) fn opened(record: &mut Record, opening: &Opening, turn: &mut Connecti
         return turn.close(Close::BAD_ENCODING);
     }
     if let Some(token) = &opening.token {
-        let first = Identify { token: token.clone(), resume: None, cursors: None, status: None };
-        identify::identify(record, first, opening.subscribe.clone(), turn);
+        identify::by_url(record, token, opening, Stage::Opening(opening), turn);
     }
 }
 
@@ -82,6 +82,9 @@ pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: u64, turn
     let goodbye = matches!(cause, Cause::ClientClosed(Some(1000 | 1001)));
     // Before its first `ready` a session has no secret that anybody could come back with.
     let nameless = record.identity.as_ref().is_none_or(|identity| identity.secret == SessionSecret::default());
+    if !nameless {
+        tell_backend(record, cause, !goodbye, turn);
+    }
     if goodbye || nameless {
         return turn.end();
     }
@@ -91,6 +94,14 @@ pub(crate) fn detached(record: &mut Record, cause: Cause, undelivered: u64, turn
     membership::interrupted(record, turn);
     let Some(user) = record.identity.as_ref().map(|identity| identity.user.clone()) else { return };
     turn.ask(Ask::Pause { user, channels: record.channels(), undelivered, told });
+}
+
+fn tell_backend(record: &Record, cause: Cause, parked: bool, turn: &mut ConnectionTurn) {
+    let Some(identity) = &record.identity else { return };
+    if turn.settings().hooks.asks(Hook::Disconnect) {
+        let disconnect = Question::Disconnect { user: identity.user.to_string(), code: cause.code(), parked };
+        turn.ask(Ask::Tell { disconnect });
+    }
 }
 
 /// The node leaves.
@@ -104,7 +115,13 @@ pub(crate) fn fault(fault: shard::Fault, turn: &mut ConnectionTurn) {
         shard::Fault::Panic => panic(),
         shard::Fault::Stall(time) => clock::block(time),
         shard::Fault::PanicInJob => turn.job(JOB_DEADLINE, Work::Async(Box::pin(async { panic() }))),
-        shard::Fault::StallInJob(time) => turn.job(JOB_DEADLINE, Work::Blocking(Box::new(move || clock::block(time)))),
+        shard::Fault::StallInJob(time) => turn.job(
+            JOB_DEADLINE,
+            Work::Blocking(Box::new(move || {
+                clock::block(time);
+                None
+            })),
+        ),
         // Handled where records are unpacked.
         shard::Fault::PanicInWake => {}
     }
@@ -114,7 +131,7 @@ pub(crate) fn fault(fault: shard::Fault, turn: &mut ConnectionTurn) {
 const JOB_DEADLINE: Duration = Duration::from_secs(5);
 
 #[expect(clippy::panic, reason = "somebody asked for it, with chaos enabled")]
-fn panic() {
+fn panic<T>() -> T {
     panic!("chaos: asked to panic");
 }
 

@@ -70,6 +70,7 @@ const WORDS: &[&str] = &[
     "members",
     "status",
     "whoami",
+    "rpc",
     "chaos",
     "event",
     "receipt",
@@ -95,7 +96,7 @@ impl Rule {
             (Self::Frame(Sender::Client) | Self::Shown, "token" | "resume") => Self::Secret,
             (Self::Frame(_), "op" | "status" | "fault") => Self::Word,
             (Self::Frame(_), "channel") => Self::Channel,
-            (Self::Frame(_), "data" | "key" | "kind") => Self::Known,
+            (Self::Frame(_), "data" | "key" | "kind" | "method") => Self::Known,
             (Self::Frame(Sender::Client), "from") => Self::Cursor,
             (Self::Frame(Sender::Client), "cursors") => Self::Cursors,
             (

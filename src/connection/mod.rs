@@ -3,6 +3,7 @@
 
 mod access;
 mod actor;
+mod backend;
 mod delivery;
 mod frame;
 mod identify;
@@ -25,6 +26,7 @@ mod welcome;
 
 pub use actor::ConnectionActor;
 pub use opening::{Opening, Ticket};
+pub(crate) use rate::{Limit, Rate};
 pub use record::Record;
 pub use replay::replay;
 pub use settings::Settings;

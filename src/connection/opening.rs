@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What the handshake learned.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Opening {
     /// The encoding agreed on; `None`: only unknown sub-protocols were offered.
     pub encoding: Option<Encoding>,

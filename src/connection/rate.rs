@@ -1,4 +1,4 @@
-//! How often a connection may publish: the generic cell rate algorithm, eight bytes of state and no refill task. Pure, so
+//! How often something may happen, a publish of a connection above all: the generic cell rate algorithm, eight bytes of state and no refill task. Pure, so
 //! that it can live in the record; a crate's limiter would bring its own clock and its own map.
 
 use std::time::Duration;
@@ -28,6 +28,9 @@ impl Limit {
 }
 
 impl Rate {
+    /// Tenths of one.
+    pub(crate) const WHOLE: u32 = 10;
+
     /// Takes `tenths` of one; else how long until there is one.
     pub(crate) fn take(&mut self, limit: Limit, tenths: u32, now: Now) -> Result<(), Duration> {
         let scheduled = self.on_schedule.max(now.micros);

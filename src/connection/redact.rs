@@ -26,8 +26,8 @@ pub(crate) fn evidence(evidence: &mut Evidence, settings: &Settings, payloads: b
     if let Some(token) = token
         && let Some(shown) = evidence.settings.as_object_mut()
     {
-        let claims = settings.authenticate(&token, evidence.now.unix_ms);
-        shown.insert("claims".to_owned(), serde_json::to_value(claims).unwrap_or_default());
+        let known = settings.authenticate(&token, evidence.now.unix_ms).transpose();
+        shown.insert("claims".to_owned(), serde_json::to_value(known).unwrap_or_default());
     }
     mail(&mut evidence.mail, payloads);
 }
@@ -40,14 +40,23 @@ fn token(mail: &Value) -> Option<String> {
     if let Some(lost) = mail.pointer("/restarted/mail") {
         return token(lost);
     }
+    if let Some(origin) = mail.pointer("/job/Ok/origin") {
+        return match origin.get("frame") {
+            Some(frame) => identifies_with(frame.as_str()?),
+            None => origin.pointer("/opening/token")?.as_str().map(str::to_owned),
+        };
+    }
     let frame = mask::with_payload(mail.get("frame")?, |payload| {
-        let json = crate::protocol::encoding::json_of(payload).ok()?;
-        match decode(&json).ok()?.request {
-            Request::Identify(identify) => Some(identify.token),
-            _ => None,
-        }
+        identifies_with(&crate::protocol::encoding::json_of(payload).ok()?)
     });
     frame.flatten()
+}
+
+fn identifies_with(json: &str) -> Option<String> {
+    match decode(json).ok()?.request {
+        Request::Identify(identify) => Some(identify.token),
+        _ => None,
+    }
 }
 
 fn mail(mail: &mut Value, payloads: bool) {
@@ -60,11 +69,52 @@ fn mail(mail: &mut Value, payloads: bool) {
         "claimed" | "refused" => wishes(inner, payloads),
         "frame" => mask::payload(inner, payloads),
         "message" if !payloads => message(inner),
+        "job" => {
+            if let Some(asked) = inner.get_mut("Ok") {
+                self::asked(asked, payloads);
+            }
+        }
         "restarted" => {
             if let Some(lost) = inner.get_mut("mail") {
                 self::mail(lost, payloads);
             }
         }
+        _ => {}
+    }
+}
+
+/// A request that has come by the backend: what the client sent, and what the application said to it.
+fn asked(asked: &mut Value, payloads: bool) {
+    if let Some(Value::String(json)) = asked.pointer_mut("/origin/frame") {
+        *json = mask::json(json, Sender::Client, payloads);
+    }
+    if let Some(opening) = asked.pointer_mut("/origin/opening") {
+        secret_text(opening.get_mut("token"));
+        wishes(opening, payloads);
+    }
+    if let Some(answers) = asked.get_mut("answers").filter(|_| !payloads) {
+        said(answers);
+    }
+}
+
+/// The application's own words and data within its answers; whom it names stays.
+fn said(answers: &mut Value) {
+    let Value::Object(fields) = answers else { return };
+    for (name, value) in fields.iter_mut() {
+        match name.as_str() {
+            "data" | "denied" | "unknown" => hide(value),
+            "claims" => {}
+            _ => said(value),
+        }
+    }
+}
+
+/// Every text of a value.
+fn hide(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = filler(text),
+        Value::Array(list) => list.iter_mut().for_each(hide),
+        Value::Object(fields) => fields.iter_mut().for_each(|(_, value)| hide(value)),
         _ => {}
     }
 }

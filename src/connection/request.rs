@@ -8,16 +8,20 @@ use crate::{
     connection::{
         access,
         actor::ConnectionActor,
+        backend::{self, Stage},
         identify, lifecycle, membership,
+        rate::Rate,
         record::{Identity, Record},
     },
+    hooks::{Answer, Hook, Question},
     id::SessionToken,
     protocol::{
         close::Close,
         data,
         error::{ErrorCode, Fault},
         frame::{Frame, Outcome, Standing},
-        request::{Ack, Chaos, ChaosFault, History, Publish, Request, RequestId, Signal, Status, Subscribe},
+        name,
+        request::{Ack, Chaos, ChaosFault, History, Publish, Request, RequestId, Rpc, Signal, Status, Subscribe},
     },
     shard::{self, Turn},
     token::Action,
@@ -36,23 +40,30 @@ const MOST_HISTORY: usize = 1000;
 const MAX_STALL_MS: u64 = 60_000;
 
 /// Serves one request; a fault becomes its reply.
-pub(crate) fn serve(record: &mut Record, id: Option<RequestId>, request: Request<'_>, turn: &mut ConnectionTurn) {
+pub(crate) fn serve(
+    record: &mut Record,
+    id: Option<RequestId>,
+    request: Request<'_>,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) {
     let served = match request {
-        Request::Subscribe(subscribe) => self::subscribe(record, id, subscribe, turn),
+        Request::Subscribe(subscribe) => self::subscribe(record, id, subscribe, stage, turn),
         Request::Unsubscribe(on) => unsubscribe(record, id, on.channel.as_str(), turn),
-        Request::Publish(publish) => self::publish(record, id, &publish, turn),
-        Request::Signal(signal) => self::signal(record, id, &signal, turn),
-        Request::Presence(on) => look(record, id, on.channel.as_str(), HomeRequest::Roster, turn),
-        Request::Members(on) => look(record, id, on.channel.as_str(), HomeRequest::Members, turn),
-        Request::Status(set) => status(record, id, set.status, turn),
+        Request::Publish(publish) => self::publish(record, id, &publish, stage, turn),
+        Request::Signal(signal) => self::signal(record, id, &signal, stage, turn),
+        Request::Presence(on) => look(record, id, on.channel.as_str(), HomeRequest::Roster, stage, turn),
+        Request::Members(on) => look(record, id, on.channel.as_str(), HomeRequest::Members, stage, turn),
+        Request::Status(set) => status(record, id, set.status, stage, turn),
         Request::Whoami => whoami(record, id, turn),
+        Request::Rpc(rpc) => self::rpc(record, id, &rpc, stage, turn),
         Request::Chaos(chaos) => self::chaos(record, id, &chaos, turn),
-        Request::Join(on) => join(record, id, on.channel.as_str(), turn),
-        Request::Leave(on) => take_share(record, TENTH, turn)
+        Request::Join(on) => join(record, id, on.channel.as_str(), stage, turn),
+        Request::Leave(on) => take_share(record, TENTH, stage, turn)
             .and_then(|()| user(record))
             .map(|user| ask_home(record, id, on.channel.as_str(), HomeRequest::Leave { user }, turn)),
-        Request::Ack(ack) => self::ack(record, id, &ack, turn),
-        Request::History(history) => self::history(record, id, &history, turn),
+        Request::Ack(ack) => self::ack(record, id, &ack, stage, turn),
+        Request::History(history) => self::history(record, id, &history, stage, turn),
         // Served before anything else.
         Request::Identify(_) | Request::Heartbeat => Ok(()),
     };
@@ -67,9 +78,10 @@ fn look(
     id: Option<RequestId>,
     channel: &str,
     request: HomeRequest,
+    stage: Stage<'_>,
     turn: &mut ConnectionTurn,
 ) -> Served {
-    take_share(record, TENTH, turn)?;
+    take_share(record, TENTH, stage, turn)?;
     may(record, Action::Subscribe, channel, turn)?;
     ask_home(record, id, channel, request, turn);
     Ok(())
@@ -98,11 +110,12 @@ fn subscribe(
     record: &mut Record,
     id: Option<RequestId>,
     subscribe: Subscribe<'_>,
+    stage: Stage<'_>,
     turn: &mut ConnectionTurn,
 ) -> Served {
     let channel = subscribe.channel.as_str();
     may(record, Action::Subscribe, channel, turn)?;
-    take_share(record, TENTH, turn)?;
+    take_share(record, TENTH, stage, turn)?;
     let identity = identity(record)?;
     // Subscribing again keeps the place and replays what is asked for: after a fresh `ready` a client so adds `presence`.
     let again = record.subscription(channel).is_some();
@@ -110,6 +123,10 @@ fn subscribe(
     if !again && identity.subscriptions.len() >= most {
         return Err(identify::too_many(most));
     }
+    if !again && backend::asks_to_enter(record, stage, channel, Action::Subscribe, turn)? {
+        return Ok(());
+    }
+    let identity = self::identity(record)?;
     let since = match (subscribe.from, subscribe.last) {
         (Some(cursor), _) => Since::Cursor { epoch: cursor.epoch.parse().ok(), offset: cursor.offset },
         (None, Some(last)) => Since::Last(last),
@@ -142,25 +159,40 @@ fn user(record: &Record) -> Result<CompactString, Fault> {
     identity(record).map(|identity| identity.user.clone())
 }
 
-fn join(record: &mut Record, id: Option<RequestId>, channel: &str, turn: &mut ConnectionTurn) -> Served {
+fn join(
+    record: &mut Record,
+    id: Option<RequestId>,
+    channel: &str,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) -> Served {
     may(record, Action::Join, channel, turn)?;
-    take_share(record, TENTH, turn)?;
+    take_share(record, TENTH, stage, turn)?;
     let user = user(record)?;
     let most = turn.settings().subscriptions;
     if record.subscription(channel).is_none() && record.channels().len() >= most {
         return Err(identify::too_many(most));
     }
+    if backend::asks_to_enter(record, stage, channel, Action::Join, turn)? {
+        return Ok(());
+    }
     ask_home(record, id, channel, HomeRequest::Join { user }, turn);
     Ok(())
 }
 
-fn ack(record: &mut Record, id: Option<RequestId>, ack: &Ack<'_>, turn: &mut ConnectionTurn) -> Served {
+fn ack(
+    record: &mut Record,
+    id: Option<RequestId>,
+    ack: &Ack<'_>,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) -> Served {
     let channel = ack.channel.as_str();
     if ack.delivered.is_none() && ack.read.is_none() {
         return Err(Fault::new(ErrorCode::BadRequest, "give `delivered`, `read` or both"));
     }
     may(record, Action::Subscribe, channel, turn)?;
-    take_share(record, TENTH, turn)?;
+    take_share(record, TENTH, stage, turn)?;
     let (user, read) = (user(record)?, ack.read.unwrap_or(0));
     // Reading implies delivery.
     let to = Standing { delivered: ack.delivered.unwrap_or(0).max(read), read };
@@ -168,35 +200,90 @@ fn ack(record: &mut Record, id: Option<RequestId>, ack: &Ack<'_>, turn: &mut Con
     Ok(())
 }
 
-fn history(record: &mut Record, id: Option<RequestId>, history: &History<'_>, turn: &mut ConnectionTurn) -> Served {
+fn history(
+    record: &mut Record,
+    id: Option<RequestId>,
+    history: &History<'_>,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) -> Served {
     let channel = history.channel.as_str();
     may(record, Action::Subscribe, channel, turn)?;
-    take_share(record, TENTH, turn)?;
+    take_share(record, TENTH, stage, turn)?;
     let limit = history.limit.map_or(DEFAULT_HISTORY, |limit| usize::try_from(limit).unwrap_or(MOST_HISTORY));
     let (after, before, limit) = (history.after, history.before, limit.min(MOST_HISTORY));
     ask_home(record, id, channel, HomeRequest::History { after, before, limit }, turn);
     Ok(())
 }
 
-fn publish(record: &mut Record, id: Option<RequestId>, publish: &Publish<'_>, turn: &mut ConnectionTurn) -> Served {
-    let key = publish.key.as_ref().map(|key| &*key.0);
+fn publish(
+    record: &mut Record,
+    id: Option<RequestId>,
+    publish: &Publish<'_>,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) -> Served {
+    let (channel, key) = (publish.channel.as_str(), publish.key.as_ref().map(|key| &*key.0));
     check_word("key", key.unwrap_or("-"))?;
-    may(record, Action::Publish, publish.channel.as_str(), turn)?;
+    may(record, Action::Publish, channel, turn)?;
     data::check(publish.data)?;
-    take_share(record, WHOLE, turn)?;
+    take_share(record, WHOLE, stage, turn)?;
     let from = identity(record)?.user.clone();
-    let publication = Publication { from, data: publish.data.to_owned(), key: key.map(Into::into) };
-    ask_home(record, id, publish.channel.as_str(), HomeRequest::Publish(publication), turn);
+    if stage.is_fresh() && turn.settings().hooks.asks_about(Hook::Publish, name::namespace(channel)) {
+        let (user, channel) = (from.to_string(), channel.to_owned());
+        let (data, key) = (publish.data.to_owned(), key.map(str::to_owned));
+        backend::ask(record, stage, Question::Publish { user, channel, data, key }, turn);
+        return Ok(());
+    }
+    let data = match stage.answer() {
+        Some(Answer::Allowed { data: Some(instead), .. }) => instead.clone(),
+        answer => answer.map_or(Ok(()), backend::allowed).map(|()| publish.data.to_owned())?,
+    };
+    data::check(&data)?;
+    let publication = Publication { from, data, key: key.map(Into::into) };
+    ask_home(record, id, channel, HomeRequest::Publish(publication), turn);
+    Ok(())
+}
+
+/// A call of the application's own.
+fn rpc(
+    record: &mut Record,
+    id: Option<RequestId>,
+    rpc: &Rpc<'_>,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) -> Served {
+    check_word("method", &rpc.method.0)?;
+    rpc.data.map_or(Ok(()), data::check)?;
+    take_share(record, WHOLE, stage, turn)?;
+    if !turn.settings().hooks.asks(Hook::Rpc) {
+        return Err(Fault::new(ErrorCode::NotFound, "nobody answers calls here: this server has no hooks.rpc.url"));
+    }
+    if stage.is_fresh() {
+        let (user, method) = (identity(record)?.user.to_string(), rpc.method.0.to_string());
+        let question = Question::Rpc { user, method, data: rpc.data.map(ToOwned::to_owned) };
+        backend::ask(record, stage, question, turn);
+        return Ok(());
+    }
+    stage.answer().map_or(Ok(()), backend::allowed)?;
+    let data = match stage.answer() {
+        Some(Answer::Allowed { data, .. }) => data.as_deref(),
+        _ => None,
+    };
+    done(record, id, Outcome::Called { data }, turn);
     Ok(())
 }
 
 /// What a publish or signal costs of the connection's share, and what anything else costs that other parts of the node
 /// must answer.
-const WHOLE: u32 = 10;
+const WHOLE: u32 = Rate::WHOLE;
 const TENTH: u32 = 1;
 
-/// Takes tenths of a publish from the connection's share.
-fn take_share(record: &mut Record, tenths: u32, turn: &mut ConnectionTurn) -> Served {
+/// Takes tenths of a publish from the connection's share. A request that comes by again has paid.
+fn take_share(record: &mut Record, tenths: u32, stage: Stage<'_>, turn: &mut ConnectionTurn) -> Served {
+    if !stage.is_fresh() {
+        return Ok(());
+    }
     let (now, settings) = (turn.now(), turn.settings());
     let Err(wait) = record.publishes.take(settings.publish, tenths, now) else { return Ok(()) };
     record.roll_minute(now);
@@ -208,12 +295,18 @@ fn take_share(record: &mut Record, tenths: u32, turn: &mut ConnectionTurn) -> Se
     Err(Fault::new(ErrorCode::RateLimited, "publishing faster than this connection may").after_ms(after_ms))
 }
 
-fn signal(record: &mut Record, id: Option<RequestId>, signal: &Signal<'_>, turn: &mut ConnectionTurn) -> Served {
+fn signal(
+    record: &mut Record,
+    id: Option<RequestId>,
+    signal: &Signal<'_>,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) -> Served {
     let channel = signal.channel.as_str();
     check_word("kind", &signal.kind.0)?;
     may(record, Action::Publish, channel, turn)?;
     signal.data.map_or(Ok(()), data::check)?;
-    take_share(record, WHOLE, turn)?;
+    take_share(record, WHOLE, stage, turn)?;
     let request = HomeRequest::Signal {
         from: identity(record)?.user.clone(),
         kind: (&*signal.kind.0).into(),
@@ -231,8 +324,14 @@ fn check_word(field: &str, word: &str) -> Served {
     Ok(())
 }
 
-fn status(record: &mut Record, id: Option<RequestId>, status: Status, turn: &mut ConnectionTurn) -> Served {
-    take_share(record, TENTH, turn)?;
+fn status(
+    record: &mut Record,
+    id: Option<RequestId>,
+    status: Status,
+    stage: Stage<'_>,
+    turn: &mut ConnectionTurn,
+) -> Served {
+    take_share(record, TENTH, stage, turn)?;
     let channels = record.channels();
     record.status = status;
     let user = identity(record)?.user.clone();

@@ -11,6 +11,7 @@ use crate::{
     channel::{Answer, Ask, Channel, Event, Gap, Membership, Notice, Purpose, Subscriber, Tag},
     connection::{
         actor::ConnectionActor,
+        backend::{self, Asked},
         delivery, frame, identify, lifecycle, membership,
         opening::{Opening, Ticket},
         record::Record,
@@ -43,6 +44,7 @@ enum Lost<'a> {
     Gap(&'a Channel, Gap),
     Answer(&'a Arc<Channel>, Tag, &'a Answer),
     Membership(&'a Membership),
+    Asked(&'a Asked),
     Whisper,
     Other,
 }
@@ -59,6 +61,7 @@ impl<'a> Restart<'a> {
             Mail::Message(Notice::Answer(home)) => Lost::Answer(&home.channel, home.tag, &home.answer),
             Mail::Message(Notice::Membership(change)) => Lost::Membership(change),
             Mail::Message(Notice::Whisper(_)) => Lost::Whisper,
+            Mail::Job(Ok(Some(asked))) => Lost::Asked(asked),
             _ => Lost::Other,
         };
         Self { mail: crash.mail.map(lost), retried: crash.retried, gave_up: crash.gave_up }
@@ -108,6 +111,16 @@ pub(crate) fn restarted(record: &mut Record, restart: Restart<'_>, turn: &mut Co
         Some(Lost::Whisper) => lost = 1,
         // A connection that is closed anyway begins nothing.
         _ if gave_up => {}
+        Some(Lost::Asked(asked)) => match asked.json() {
+            Some(json) => {
+                // What waited for the answers of an `identify` goes on; the client asks again.
+                turn.release();
+                request = peek_id(json);
+                lost = u32::from(request.is_none());
+                crashed(record, request, turn);
+            }
+            None => backend::answered(record, asked, turn),
+        },
         Some(Lost::Opened(opening)) => lifecycle::opened(record, opening, turn),
         Some(Lost::Claimed(ticket)) => identify::claimed(record, ticket, turn),
         Some(Lost::Refused(ticket)) => identify::refused(record, ticket, turn),

@@ -10,6 +10,7 @@ use crate::{
         access::{self, Rules},
         rate::Limit,
     },
+    hooks::Hooks,
     protocol::name,
     token::{Claims, Expected, KeyError, Keys, Verifier},
 };
@@ -31,6 +32,9 @@ pub struct Settings {
     /// Who may do what in which namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rules: Rules,
+    /// What the application's backend decides.
+    #[serde(default, skip_serializing_if = "Hooks::are_none")]
+    pub(crate) hooks: Hooks,
     auth: Auth,
     /// Instead of what authentication would say, in a replay: the keys are no part of a crash file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +48,8 @@ enum Auth {
     Open,
     /// The token is a JWT. Read back, it accepts none.
     Jwt(#[serde(skip, default = "accepts_none")] Box<Verifier>),
+    /// The backend says whom the token stands for.
+    Hook,
 }
 
 fn accepts_none() -> Box<Verifier> {
@@ -75,9 +81,18 @@ impl Settings {
             auth: match config.auth.mode {
                 AuthMode::Open => Auth::Open,
                 AuthMode::Jwt => Auth::Jwt(Box::new(verifier(&config.auth)?)),
+                AuthMode::Hook => Auth::Hook,
             },
+            hooks: Hooks::default(),
             claims: None,
         })
+    }
+
+    /// With a backend that is asked.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = hooks;
+        self
     }
 
     /// Reads the keys again; from now on they decide about every `identify`. Who is identified stays until his token expires.
@@ -93,22 +108,28 @@ impl Settings {
         Ok(count)
     }
 
-    /// Whom a token stands for.
-    pub(crate) fn authenticate(&self, token: &str, unix_ms: u64) -> Result<Claims, String> {
+    /// Whom a token stands for; `None` when only the backend can say.
+    pub(crate) fn authenticate(&self, token: &str, unix_ms: u64) -> Result<Option<Claims>, String> {
         if let Some(claims) = &self.claims {
-            return claims.clone();
+            return claims.clone().map(Some);
         }
         let claims = match &self.auth {
             Auth::Open => Claims { user: token.to_owned(), expires: None, grants: None },
             Auth::Jwt(verifier) => verifier.verify(token, unix_ms / 1000).map_err(|error| error.to_string())?,
+            Auth::Hook => return Ok(None),
         };
         name::check_user(&claims.user).map_err(|error| error.to_string())?;
-        Ok(claims)
+        Ok(Some(claims))
+    }
+
+    /// Only the backend knows what a token is.
+    pub(crate) fn backend_knows_tokens(&self) -> bool {
+        matches!(self.auth, Auth::Hook)
     }
 
     /// Tokens can be renewed: they expire.
     pub(crate) fn renews_tokens(&self) -> bool {
-        matches!(self.auth, Auth::Jwt(_))
+        matches!(self.auth, Auth::Jwt(_) | Auth::Hook)
     }
 }
 

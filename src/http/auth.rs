@@ -144,8 +144,9 @@ fn check(
     }
     let is_loopback = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
     match config.auth.mode {
-        AuthMode::Jwt => {
-            Err(forbidden("the API is closed: with auth.mode \"jwt\" it needs keys, and api.keys is empty"))
+        AuthMode::Jwt | AuthMode::Hook => {
+            let mode = if config.auth.mode == AuthMode::Jwt { "jwt" } else { "hook" };
+            Err(forbidden(format!("the API is closed: with auth.mode \"{mode}\" it needs keys, and api.keys is empty")))
         }
         AuthMode::Open if !is_loopback => Err(forbidden("without api.keys the API serves loopback addresses only")),
         AuthMode::Open if key.is_some() => {

@@ -1,9 +1,9 @@
 //! A first look at a new connection's bytes. A WebSocket handshake whose head is there in one piece is taken off the socket
 //! and goes to its shard at once; all else is left in the socket for actix-http: requests, handshakes that come in pieces or
-//! are refused. Reading a handshake through actix-http costs a fifth of what a client that reconnects costs in all
+//! are refused. With TLS the look is at what was decrypted. Reading a handshake through actix-http costs a fifth of what a client that reconnects costs in all
 //! (`bench/run storm`).
 
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{
     Method, Uri, Version,
@@ -12,36 +12,137 @@ use actix_http::{
 use actix_rt::net::TcpStream;
 use actix_service::Service;
 use rustix::net::{RecvFlags, recv};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
-use crate::http::{
-    gateway::Gateway,
-    handshake::{self, Admission, Head},
+use crate::{
+    http::{
+        addresses::Seat,
+        gateway::Gateway,
+        handshake::{self, Admission, Head},
+        stream::Stream,
+    },
+    tls::Acceptor,
 };
 
 /// Who says nothing for so long is actix-http's to wait for. Only then does the time run in which it wants a head.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So long a client that is not let in may take to say what it wanted.
+const BRIEFLY: Duration = Duration::from_millis(100);
+/// The time for a TLS handshake.
+const SECURE_WITHIN: Duration = Duration::from_secs(5);
 /// A longer head is none of a client in a hurry.
 const MOST_BYTES: usize = 4096;
 const MOST_HEADERS: usize = 32;
+/// RFC 8446 §5.1: the first byte of a client that speaks TLS.
+const HANDSHAKE_RECORD: u8 = 22;
+/// For those who do not.
+const SPEAKS_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 63\r\n\
+    connection: close\r\n\r\nthis port speaks TLS: use https:// and wss:// instead of these\n";
+
+/// For an address that has too many sockets.
+const TOO_MANY: &str = "HTTP/1.1 429 Too Many Requests\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 5\r\n\
+    content-length: 39\r\nconnection: close\r\n\r\ntoo many connections from your address\n";
+
+/// For whoever comes when the process can open hardly anything more.
+const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n\
+    content-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
 
 /// Takes a connection, or leaves it to `http`.
-pub(super) async fn serve<S>(gateway: Arc<Gateway>, http: Rc<S>, stream: TcpStream) -> Result<(), S::Error>
+pub(super) async fn serve<S>(gateway: Arc<Gateway>, http: Rc<S>, socket: TcpStream) -> Result<(), S::Error>
 where
-    S: Service<TcpStream, Response = ()>,
+    S: Service<(Stream, Option<SocketAddr>), Response = ()>,
 {
-    let mut seen = look(&gateway, &stream);
+    let Some(_guest) = gateway.receive() else {
+        refuse(&gateway, &socket, "no_descriptors", FULL).await;
+        return Ok(());
+    };
+    let peer = socket.peer_addr().ok();
+    let most = gateway.config.limits.connections_per_address;
+    let seat = match peer.filter(|_| most > 0) {
+        None => None,
+        Some(peer) => match gateway.addresses.seat(peer.ip(), most) {
+            Some(seat) => Some(seat),
+            None => {
+                refuse(&gateway, &socket, "too_many_of_address", TOO_MANY).await;
+                return Ok(());
+            }
+        },
+    };
+    let left = match &gateway.tls {
+        None => plain(&gateway, socket, seat).await,
+        Some(acceptor) => secure(&gateway, acceptor, socket, seat).await,
+    };
+    match left {
+        Some(stream) => http.call((stream, peer)).await,
+        None => Ok(()),
+    }
+}
+
+/// Tells a client that is not let in, in one write. What it has said is thrown away first: the kernel answers unread bytes
+/// with a reset, which would take the words along.
+async fn refuse(gateway: &Gateway, socket: &TcpStream, why: &str, words: &str) {
+    gateway.metrics.handshakes.with_label_values(&[why]).inc();
+    if gateway.tls.is_some() {
+        return;
+    }
+    if timeout(BRIEFLY, socket.readable()).await.is_ok() {
+        let _ = socket.try_read(&mut [0; MOST_BYTES]);
+    }
+    // A client that is gone misses nothing.
+    let _ = socket.try_write(words.as_bytes());
+}
+
+async fn plain(gateway: &Gateway, socket: TcpStream, seat: Option<Seat>) -> Option<Stream> {
+    let mut seen = look(gateway, &socket);
     if matches!(seen, Seen::Nothing) {
         // Whatever comes of it, what is there then is looked at.
-        let _ = tokio::time::timeout(PATIENCE, stream.readable()).await;
-        seen = look(&gateway, &stream);
+        let _ = timeout(PATIENCE, socket.readable()).await;
+        seen = look(gateway, &socket);
     }
     match seen {
         Seen::Handshake(admission) => {
-            handshake::hand_over(&gateway, admission, stream, Vec::new()).await;
-            Ok(())
+            handshake::hand_over(gateway, admission, Stream::plain(socket, seat), Vec::new()).await;
+            None
         }
-        Seen::Nothing | Seen::Other => http.call(stream).await,
+        Seen::Nothing | Seen::Other => Some(Stream::plain(socket, seat)),
     }
+}
+
+async fn secure(gateway: &Gateway, acceptor: &Acceptor, socket: TcpStream, seat: Option<Seat>) -> Option<Stream> {
+    let session = acceptor.begin().inspect_err(|error| tracing::error!(%error, "cannot begin a TLS session")).ok()?;
+    let begun = async {
+        socket.readable().await?;
+        let mut first = [0];
+        let there = recv(&socket, &mut first, RecvFlags::PEEK).map_or(0, |(there, _)| there);
+        if there > 0 && first[0] != HANDSHAKE_RECORD {
+            return reject(socket).await.map(|()| None);
+        }
+        Stream::secure(socket, seat, session).await.map(Some)
+    };
+    let refused = || gateway.metrics.handshakes.with_label_values(&["bad_tls"]).inc();
+    let mut stream = match timeout(SECURE_WITHIN, begun).await {
+        Ok(Ok(Some(stream))) => stream,
+        Ok(Ok(None)) | Err(_) => {
+            refused();
+            return None;
+        }
+        Ok(Err(error)) => {
+            refused();
+            tracing::debug!(%error, "a TLS handshake failed");
+            return None;
+        }
+    };
+    let Ok(Ok(seen)) = timeout(PATIENCE, stream.look()).await else { return Some(stream) };
+    let Some((admission, length)) = handshake_in(gateway, seen) else { return Some(stream) };
+    stream.skip(length);
+    handshake::hand_over(gateway, admission, stream, Vec::new()).await;
+    None
+}
+
+/// Tells a client that has not asked for TLS, in the only words it can read.
+async fn reject(mut socket: TcpStream) -> io::Result<()> {
+    socket.write_all(SPEAKS_TLS.as_bytes()).await?;
+    socket.shutdown().await
 }
 
 /// What has come.

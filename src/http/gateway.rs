@@ -4,8 +4,8 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -13,14 +13,15 @@ use crate::{
     channel::{Answer, Channel, DeskRequest, Directory, HomeRequest, Letter, Origin, Person},
     clock::Clock,
     config::Config,
-    connection::ConnectionActor,
+    connection::{ConnectionActor, Limit, Rate},
     echo::Echo,
-    http::auth::ApiKeys,
+    http::{addresses::Addresses, auth::ApiKeys},
     protocol::error::{ErrorCode, Fault},
     shard::{Shards, Sockets},
     store::Faults,
     supervision::{Children, Crashes, Watchdog},
     telemetry::Metrics,
+    tls::Acceptor,
 };
 
 /// What a gateway is made of.
@@ -43,6 +44,12 @@ pub struct Plan {
     pub sockets: Arc<Sockets>,
     /// Who may use the API.
     pub keys: ApiKeys,
+    /// Who has how many sockets, where that is bounded.
+    pub addresses: Arc<Addresses>,
+    /// What the process may open.
+    pub descriptors: usize,
+    /// What the address shows, when it speaks TLS.
+    pub tls: Option<Acceptor>,
     /// Supervised actors.
     pub children: Children,
     /// Stalled turns.
@@ -57,6 +64,10 @@ pub struct Plan {
 pub struct Gateway {
     plan: Plan,
     draining: AtomicBool,
+    /// How often handshakes may come.
+    pace: Mutex<Rate>,
+    /// Sockets that are no connections yet, or never will be: handshakes, requests.
+    guests: AtomicUsize,
 }
 
 impl Deref for Gateway {
@@ -71,7 +82,7 @@ impl Gateway {
     /// A gateway that accepts connections.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        Self { plan, draining: AtomicBool::new(false) }
+        Self { plan, draining: AtomicBool::new(false), pace: Mutex::default(), guests: AtomicUsize::new(0) }
     }
 
     /// The node accepts new connections.
@@ -83,6 +94,24 @@ impl Gateway {
     /// No new connections from now on.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// A place for a socket that has said nothing yet, unless the process could then open nothing more: accepting would fail,
+    /// and with it whatever else needs a descriptor.
+    pub(super) fn receive(self: &Arc<Self>) -> Option<Guest> {
+        let guests = self.guests.fetch_add(1, Ordering::Relaxed);
+        let guest = Guest(Arc::clone(self));
+        (guests + self.sockets.open() + KEPT_DESCRIPTORS < self.descriptors).then_some(guest)
+    }
+
+    /// Takes one of the handshakes that this second has, if there is one left.
+    pub(super) fn takes_handshake(&self) -> bool {
+        let per_second = self.config.limits.handshakes_per_second;
+        if per_second == 0 {
+            return true;
+        }
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.take(Limit::new(per_second, per_second), Rate::WHOLE, self.clock.now()).is_ok()
     }
 
     /// Asks a channel's home.
@@ -116,6 +145,18 @@ impl Gateway {
         let behind = |_| Fault::new(ErrorCode::Overloaded, "the node is behind, try again later");
         self.shards.write(home, letter).map_err(behind)?;
         Ok(Asked(answer))
+    }
+}
+
+/// Descriptors for everything that is no socket of a client.
+const KEPT_DESCRIPTORS: usize = 96;
+
+/// A socket that is no connection yet.
+pub(super) struct Guest(Arc<Gateway>);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.guests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@
 //! Every upgrade request that actix-http has read comes here, whatever its path, so what is no WebSocket is answered here
 //! too. One whose head came in one piece has been taken already, in `first_look.rs`.
 
-use std::{net::TcpStream, sync::Arc};
+use std::sync::Arc;
 
 use actix_codec::Framed;
 use actix_http::{
@@ -14,13 +14,12 @@ use actix_http::{
     header::{self, HeaderMap},
     ws::hash_key,
 };
-use actix_rt::net::TcpStream as RuntimeStream;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::SinkExt;
 
 use crate::{
     connection::Opening,
-    http::{gateway::Gateway, origin},
+    http::{gateway::Gateway, origin, stream::Stream},
     protocol::encoding::Encoding,
 };
 
@@ -47,6 +46,8 @@ pub(super) enum HandshakeError {
     Path,
     #[error("too many connections")]
     Full,
+    #[error("more handshakes at once than this node takes")]
+    Hurry,
     #[error("this node is being drained")]
     Draining,
 }
@@ -59,13 +60,14 @@ impl HandshakeError {
             Self::Key | Self::Keys | Self::Body | Self::Host => StatusCode::BAD_REQUEST,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Path => StatusCode::NOT_FOUND,
-            Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Hurry | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn label(self) -> &'static str {
         match self {
             Self::Full => "too_many_connections",
+            Self::Hurry => "too_many_at_once",
             Self::Draining => "draining",
             Self::Origin => "foreign_origin",
             _ => "bad_handshake",
@@ -80,7 +82,7 @@ impl HandshakeError {
                 response.insert_header((header::UPGRADE, "websocket"));
                 response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
             }
-            Self::Full | Self::Draining => {
+            Self::Full | Self::Hurry | Self::Draining => {
                 response.insert_header((header::RETRY_AFTER, "1"));
             }
             Self::Method => {
@@ -131,7 +133,7 @@ pub(super) struct Admission {
 pub(super) async fn upgrade(
     gateway: Arc<Gateway>,
     mut request: Request,
-    framed: Framed<RuntimeStream, Codec>,
+    framed: Framed<Stream, Codec>,
 ) -> Result<(), actix_web::Error> {
     let admitted = admit(&gateway, &Head::from(&request));
     forget(&mut request);
@@ -193,6 +195,9 @@ pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, Han
     }
     if !gateway.is_ready() {
         return Err(HandshakeError::Draining);
+    }
+    if !gateway.takes_handshake() {
+        return Err(HandshakeError::Hurry);
     }
     if !gateway.sockets.admit(gateway.config.limits.max_connections) {
         return Err(HandshakeError::Full);
@@ -263,7 +268,7 @@ fn has_body(headers: &HeaderMap) -> bool {
 }
 
 /// Gives the bare socket to a shard. `unread`: what came behind the handshake.
-pub(super) async fn hand_over(gateway: &Gateway, admission: Admission, stream: RuntimeStream, unread: Vec<u8>) {
+pub(super) async fn hand_over(gateway: &Gateway, admission: Admission, stream: Stream, unread: Vec<u8>) {
     gateway.metrics.handshakes.with_label_values(&["accepted"]).inc();
     if let Err(error) = adopt(gateway, admission, stream, unread).await {
         tracing::debug!(%error, "a socket was lost between handshake and shard");
@@ -271,18 +276,19 @@ pub(super) async fn hand_over(gateway: &Gateway, admission: Admission, stream: R
     }
 }
 
-async fn adopt(gateway: &Gateway, admission: Admission, stream: RuntimeStream, unread: Vec<u8>) -> anyhow::Result<()> {
+async fn adopt(gateway: &Gateway, admission: Admission, stream: Stream, mut unread: Vec<u8>) -> anyhow::Result<()> {
     let Admission { service, response } = admission;
-    let socket: TcpStream = stream.into_std()?;
+    let (transport, mut rest) = stream.into_transport()?;
+    unread.append(&mut rest);
     match (service, &gateway.echo) {
-        (Service::Gateway(opening), _) => gateway.shards.adopt(socket, response, unread, opening).await?,
-        (Service::Echo, Some(echo)) => echo.adopt(socket, response, unread, ()).await?,
+        (Service::Gateway(opening), _) => gateway.shards.adopt(transport, response, unread, opening).await?,
+        (Service::Echo, Some(echo)) => echo.adopt(transport, response, unread, ()).await?,
         (Service::Echo, None) => anyhow::bail!("echo is off"),
     }
     Ok(())
 }
 
-async fn refuse(refusal: HandshakeError, mut framed: Framed<RuntimeStream, Codec>) {
+async fn refuse(refusal: HandshakeError, mut framed: Framed<Stream, Codec>) {
     let (head, sentence) = refusal.response();
     let message = h1::Message::Item((head, BodySize::Sized(sentence.len() as u64)));
     let sent = async {

@@ -4,6 +4,7 @@
 //! Read `server.rs` (one listener for everything), `first_look.rs` and `handshake.rs` (how a socket leaves HTTP), `routes.rs`
 //! (every path).
 
+mod addresses;
 mod api;
 mod auth;
 mod body;
@@ -18,7 +19,9 @@ mod pages;
 mod query;
 mod routes;
 mod server;
+mod stream;
 
+pub use addresses::Addresses;
 pub use auth::ApiKeys;
 pub use drain::{Schedule, drain};
 pub use gateway::{Asked, Gateway, Plan};

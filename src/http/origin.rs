@@ -18,7 +18,7 @@ pub(super) fn admits(headers: &HeaderMap, config: &Config) -> bool {
     let origin = origin.to_ascii_lowercase();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     config.listen.origins.iter().any(|pattern| matches(pattern, &origin))
-        || (is_same(&origin, host) && (config.auth.mode == AuthMode::Jwt || is_loopback(host)))
+        || (is_same(&origin, host) && (config.auth.mode != AuthMode::Open || is_loopback(host)))
 }
 
 /// Whether `Host`, where there is one, names this machine. In open mode a page whose own name was made to point here (DNS

@@ -48,14 +48,13 @@ pub fn serve(gateway: &Arc<Gateway>, listener: TcpListener, workers: usize) -> i
                 handshake::upgrade(Arc::clone(&for_upgrade), request, framed)
             }))
             .h1(map_config(app, |()| AppConfig::default()))
-            .tcp()
             .map_err(|error| tracing::debug!(?error, "http connection ended"));
         let gateway = Arc::clone(&gateway);
         fn_factory(move || {
             let (http, gateway) = (http.new_service(()), Arc::clone(&gateway));
             async move {
                 let http = Rc::new(http.await?);
-                Ok::<_, ()>(fn_service(move |stream| first_look::serve(Arc::clone(&gateway), Rc::clone(&http), stream)))
+                Ok::<_, ()>(fn_service(move |socket| first_look::serve(Arc::clone(&gateway), Rc::clone(&http), socket)))
             }
         })
     };

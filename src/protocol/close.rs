@@ -37,6 +37,8 @@ close_codes! {
     INVALID_PAYLOAD = 1007 "invalid_payload";
     /// RFC 6455 §7.4.1: larger than `limits.max_frame_bytes`.
     MESSAGE_TOO_BIG = 1009 "message_too_big";
+    /// Registered with IANA as "try again later": the application's backend cannot say who the client is.
+    TRY_AGAIN_LATER = 1013 "try_again_later";
     /// The connection's restart budget is spent.
     GAVE_UP = 4000 "gave_up";
     /// Silence for twice the heartbeat interval.

@@ -308,6 +308,11 @@ pub enum Outcome<'a> {
         /// There is more in that direction.
         more: bool,
     },
+    /// To `rpc`.
+    Called {
+        /// What the application says.
+        data: Option<&'a RawValue>,
+    },
     /// To `whoami`.
     Whoami {
         /// Name.

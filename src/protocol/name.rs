@@ -74,6 +74,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for ChannelName<'a> {
     }
 }
 
+/// What stands before the first `:`; nothing where there is none.
+#[must_use]
+pub fn namespace(channel: &str) -> &str {
+    channel.split_once(':').map_or("", |(namespace, _)| namespace)
+}
+
 /// What names of channels for two begin with.
 const DIRECT: &str = "dm:";
 

@@ -139,6 +139,17 @@ pub struct History<'a> {
     pub limit: Option<u64>,
 }
 
+/// `rpc`.
+#[derive(Debug, Deserialize)]
+pub struct Rpc<'a> {
+    /// Chosen by the app.
+    #[serde(borrow)]
+    pub method: Text<'a>,
+    /// Any JSON.
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
+}
+
 /// `status`.
 #[derive(Debug, Deserialize)]
 pub struct SetStatus {
@@ -196,6 +207,8 @@ pub enum Request<'a> {
     Status(SetStatus),
     /// Who am I.
     Whoami,
+    /// See [`Rpc`].
+    Rpc(Rpc<'a>),
     /// See [`Chaos`].
     Chaos(Chaos),
 }
@@ -273,6 +286,7 @@ pub fn decode(json: &str) -> Result<Envelope<'_>, DecodeError> {
         "members" => parse(json).map(Request::Members),
         "status" => parse(json).map(Request::Status),
         "whoami" => Ok(Request::Whoami),
+        "rpc" => parse(json).map(Request::Rpc),
         "chaos" => parse(json).map(Request::Chaos),
         other => {
             let shown: String = other.chars().take(64).collect();

@@ -197,6 +197,18 @@ pub enum Cause {
     Cut,
 }
 
+impl Cause {
+    /// The close code; RFC 6455 §7.1.5 has one for a close frame without a code and one for no close frame.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            Self::ClientClosed(code) => code.unwrap_or(1005),
+            Self::ServerClosed(close) => close.code,
+            Self::Cut => 1006,
+        }
+    }
+}
+
 /// A connection's life signs, for [`Behaviour::deadline`].
 #[derive(Clone, Copy, Debug)]
 pub struct Life {

@@ -17,6 +17,7 @@ use crate::{
         behaviour::{Behaviour, Hub, Mail},
         execute::Next,
         inbox::{self, Inbox, Inboxes},
+        intake::{Intake, Verdict},
         jobs::{Finished, Jobs},
         ledger::Ledger,
         linger::Lingering,
@@ -68,6 +69,7 @@ pub(super) struct Core<B: Behaviour, N: Network = Poller> {
     pub(super) sockets: Arc<Sockets>,
     pub(super) scratch: Vec<u8>,
     pub(super) sweeper: Sweeper,
+    pub(super) intake: Intake,
     pub(super) beat: Arc<Beat>,
     /// A socket whose turn asked for its transfer, until the service loop has gathered what belongs to it.
     pub(super) moving: Option<(ConnectionId, B::Ticket)>,
@@ -133,6 +135,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             labels: Vec::new(),
             scratch: vec![0; SCRATCH],
             sweeper: Sweeper::default(),
+            intake: Intake::new(parts.options.intake),
             moving: None,
             closes: Vec::new(),
             corked: Vec::new(),
@@ -311,6 +314,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.now = self.clock.now();
         self.sweep();
         self.uncork();
+        self.read_again();
         self.lingering.sweep(self.now, &mut self.ledger);
         self.with_hub(|hub, post| hub.tick(post));
         self.settle();
@@ -328,6 +332,20 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
         self.stats.lag(late);
         self.pour();
+    }
+
+    /// Goes on with those who had said enough for one second, but for those who never have.
+    fn read_again(&mut self) {
+        for verdict in self.intake.turn_over(self.now) {
+            match verdict {
+                Verdict::GoOn(index) => {
+                    if let Some(slot) = self.table.get_mut(index) {
+                        self.queue.push(index, &mut slot.place);
+                    }
+                }
+                Verdict::Close(index) => self.close(index, Close::RATE_LIMITED),
+            }
+        }
     }
 
     /// Brings the node's metrics up to date with this shard.

@@ -79,7 +79,7 @@ impl<B: Behaviour> Crowd<B> {
     /// while nobody leaves.
     pub fn open(&mut self, opening: B::Opening, response: Vec<u8>) {
         let _admitted = self.core.sockets.admit(usize::MAX);
-        self.core.adopt(Arrival { socket: Dummy::Quiet, response, unread: Vec::new(), opening });
+        self.core.adopt(Arrival { transport: Dummy::Quiet.into(), response, unread: Vec::new(), opening });
     }
 
     /// Sets the bytes that clients send when they [`speak`](Self::speak), one or more whole frames of at most 64 KiB.

@@ -7,7 +7,11 @@ use std::{
     rc::Rc,
 };
 
-use tokio::{sync::Notify, task::AbortHandle, time::timeout};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::AbortHandle,
+    time::timeout,
+};
 
 use crate::{
     id::ConnectionId,
@@ -23,10 +27,24 @@ pub(super) type Finished<T> = (ConnectionId, Result<T, JobFailure>);
 
 /// See the module's text.
 pub(super) struct Jobs<B: Behaviour> {
-    running: HashMap<ConnectionId, Vec<AbortHandle>>,
+    running: HashMap<ConnectionId, Running>,
     finished: Rc<RefCell<Vec<Finished<B::Done>>>>,
     overdue: Rc<Cell<usize>>,
     wake: Rc<Notify>,
+}
+
+/// The jobs of one connection.
+#[derive(Default)]
+struct Running {
+    handles: Vec<AbortHandle>,
+    /// Falls when the last job that keeps its order has ended.
+    last: Option<oneshot::Receiver<()>>,
+}
+
+impl Running {
+    fn forget_finished(&mut self) {
+        self.handles.retain(|handle| !handle.is_finished());
+    }
 }
 
 /// How many jobs there are.
@@ -46,7 +64,11 @@ impl<B: Behaviour> Jobs<B> {
 
     /// Starts a job on the shard's runtime.
     pub(super) fn start(&mut self, owner: ConnectionId, job: Job<B>) {
-        let Job { deadline, work } = job;
+        let Job { deadline, work, in_order } = job;
+        let running = self.running.entry(owner).or_default();
+        running.forget_finished();
+        let (ended, next) = oneshot::channel::<()>();
+        let before = if in_order { running.last.replace(next) } else { None };
         let (finished, wake) = (Rc::clone(&self.finished), Rc::clone(&self.wake));
         let overdue = Rc::clone(&self.overdue);
         let task = tokio::task::spawn_local(async move {
@@ -73,21 +95,24 @@ impl<B: Behaviour> Jobs<B> {
                     }
                 }
             };
+            if let Some(before) = before {
+                // It falls, however the one before ended.
+                let _ = before.await;
+            }
             finished.borrow_mut().push((owner, result));
             wake.notify_one();
+            drop(ended);
         });
-        let handles = self.running.entry(owner).or_default();
-        handles.retain(|handle| !handle.is_finished());
-        handles.push(task.abort_handle());
+        running.handles.push(task.abort_handle());
     }
 
     /// Results since the last call, in the order the jobs ended.
     pub(super) fn take_finished(&mut self) -> Vec<Finished<B::Done>> {
         let finished = std::mem::take(&mut *self.finished.borrow_mut());
         for (owner, _) in &finished {
-            if let Some(handles) = self.running.get_mut(owner) {
-                handles.retain(|handle| !handle.is_finished());
-                if handles.is_empty() {
+            if let Some(running) = self.running.get_mut(owner) {
+                running.forget_finished();
+                if running.handles.is_empty() {
                     self.running.remove(owner);
                 }
             }
@@ -97,13 +122,13 @@ impl<B: Behaviour> Jobs<B> {
 
     /// What runs now.
     pub(super) fn counts(&self) -> JobCounts {
-        let running = |handles: &Vec<AbortHandle>| handles.iter().filter(|handle| !handle.is_finished()).count();
+        let running = |running: &Running| running.handles.iter().filter(|handle| !handle.is_finished()).count();
         JobCounts { in_flight: self.running.values().map(running).sum(), overdue: self.overdue.get() }
     }
 
     /// Ends all jobs of a connection that is gone.
     pub(super) fn abort(&mut self, owner: ConnectionId) {
-        for handle in self.running.remove(&owner).into_iter().flatten() {
+        for handle in self.running.remove(&owner).into_iter().flat_map(|running| running.handles) {
             handle.abort();
         }
     }

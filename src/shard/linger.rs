@@ -4,7 +4,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    io::ErrorKind,
+    io::{ErrorKind, Read as _},
     net::TcpStream,
     sync::{Arc, atomic::Ordering},
 };
@@ -17,6 +17,7 @@ use crate::{
         network::{Network, Socket},
         output::{Flushed, Output},
         poller::Subject,
+        transport::Transport,
     },
 };
 
@@ -28,7 +29,6 @@ const MOST: usize = 8_192;
 const READS: usize = 16;
 
 /// See the module's text.
-#[derive(Debug)]
 pub(super) struct Lingering<S = TcpStream> {
     sockets: HashMap<u64, Leaver<S>>,
     due: VecDeque<(u64, u32)>,
@@ -38,9 +38,8 @@ pub(super) struct Lingering<S = TcpStream> {
 }
 
 /// One of them.
-#[derive(Debug)]
 struct Leaver<S> {
-    socket: S,
+    transport: Transport<S>,
     /// `None`: the peer has everything, our side of the socket is ended.
     owed: Option<Owed>,
 }
@@ -68,7 +67,7 @@ impl<S: Socket> Lingering<S> {
     /// Takes a watched socket; `owed` is what it must get before its end.
     pub(super) fn add(
         &mut self,
-        socket: S,
+        transport: Transport<S>,
         owed: Output,
         (sockets, ledger): (&Arc<Sockets>, &mut Ledger),
         poller: &impl Network<Socket = S>,
@@ -78,14 +77,14 @@ impl<S: Socket> Lingering<S> {
             sockets.owed.fetch_add(1, Ordering::Relaxed);
             Owed { output: owed, sockets: Arc::clone(sockets) }
         });
-        let leaver = Leaver { socket, owed };
-        if leaver.owed.is_none() && leaver.socket.end().is_err() {
+        let mut leaver = Leaver { transport, owed };
+        if leaver.owed.is_none() && leaver.transport.end().is_err() {
             return;
         }
         let number = self.next;
         self.next += 1;
         // A socket that is ready makes its first event under the new name at once.
-        let watched = poller.rename(&leaver.socket, Subject::Lingering(number));
+        let watched = poller.rename(&leaver.transport.socket, Subject::Lingering(number));
         self.sockets.insert(number, leaver);
         if watched.is_err() {
             return self.close(number, ledger);
@@ -113,7 +112,7 @@ impl<S: Socket> Lingering<S> {
     pub(super) fn watch_unread(&mut self, poller: &impl Network<Socket = S>, ledger: &mut Ledger) {
         for number in std::mem::take(&mut self.unread) {
             if let Some(leaver) = self.sockets.get(&number)
-                && poller.rename(&leaver.socket, Subject::Lingering(number)).is_err()
+                && poller.rename(&leaver.transport.socket, Subject::Lingering(number)).is_err()
             {
                 self.close(number, ledger);
             }
@@ -159,14 +158,14 @@ impl<S: Socket> Leaver<S> {
     /// Writes what is owed as far as the socket takes it, and ends our side behind it. `false`: it is dead.
     fn write(&mut self, ledger: &mut Ledger) -> bool {
         let Some(owed) = &mut self.owed else { return true };
-        let (flushed, delivered) = owed.output.flush(&mut self.socket);
+        let (flushed, delivered) = owed.output.flush(&mut self.transport.as_mut());
         ledger.delivered += delivered;
         match flushed {
             Flushed::Part => true,
             Flushed::Dead => false,
             Flushed::All => {
                 self.owed = None;
-                self.socket.end().is_ok()
+                self.transport.end().is_ok()
             }
         }
     }
@@ -179,7 +178,7 @@ impl<S: Socket> Leaver<S> {
     /// Throws away what the peer sends. A peer that has only ended its side still gets what it is owed.
     fn read(&mut self, scratch: &mut [u8]) -> Unread {
         for _ in 0..READS {
-            match self.socket.read(scratch) {
+            match self.transport.as_mut().read(scratch) {
                 Ok(0) if self.owed.is_some() => return Unread::Nothing,
                 Ok(0) => return Unread::Ended,
                 Ok(_) => {}
@@ -257,7 +256,7 @@ mod tests {
         let filled = fill(&mut socket);
         let sockets = Arc::new(Sockets::default());
         let (mut lingering, mut ledger) = (Lingering::default(), Ledger::default());
-        lingering.add(socket, event(), (&sockets, &mut ledger), &poller, Now { micros: 0, unix_ms: 0 });
+        lingering.add(socket.into(), event(), (&sockets, &mut ledger), &poller, Now { micros: 0, unix_ms: 0 });
         assert!(!sockets.are_gone(), "it has not got its last words");
         let reader = std::thread::spawn(move || {
             let mut taken = Vec::new();
@@ -278,7 +277,7 @@ mod tests {
         fill(&mut socket);
         let sockets = Arc::new(Sockets::default());
         let (mut lingering, mut ledger) = (Lingering::default(), Ledger::default());
-        lingering.add(socket, event(), (&sockets, &mut ledger), &poller, Now { micros: 0, unix_ms: 0 });
+        lingering.add(socket.into(), event(), (&sockets, &mut ledger), &poller, Now { micros: 0, unix_ms: 0 });
         lingering.sweep(Now { micros: 2_999_000, unix_ms: 0 }, &mut ledger);
         assert!(!sockets.are_gone());
         lingering.sweep(Now { micros: 3_000_000, unix_ms: 0 }, &mut ledger);
@@ -293,10 +292,10 @@ mod tests {
         poller.add(&socket, Subject::Connection(0)).expect("is watched");
         let (mut lingering, mut ledger) = (Lingering::default(), Ledger::default());
         let now = Now { micros: 0, unix_ms: 0 };
-        lingering.add(socket, Output::default(), (&Arc::default(), &mut ledger), &poller, now);
+        lingering.add(socket.into(), Output::default(), (&Arc::default(), &mut ledger), &poller, now);
         peer.write_all(&[0; READS + 1]).expect("sends");
         // One byte a read.
-        while lingering.sockets[&0].socket.peek(&mut [0; READS + 1]).is_ok_and(|there| there <= READS) {}
+        while lingering.sockets[&0].transport.socket.peek(&mut [0; READS + 1]).is_ok_and(|there| there <= READS) {}
         lingering.ready(0, &mut [0], &mut ledger);
         assert_eq!(lingering.sockets.len(), 1);
         drop(peer);

@@ -18,6 +18,7 @@ mod execute;
 #[cfg(feature = "simulation")]
 pub mod faults;
 mod inbox;
+mod intake;
 mod jobs;
 mod ledger;
 mod linger;
@@ -38,6 +39,7 @@ mod stream;
 mod sweeper;
 mod table;
 mod transfer;
+mod transport;
 mod turn;
 #[cfg(feature = "simulation")]
 mod wires;
@@ -55,6 +57,7 @@ pub use behaviour::{
 pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
 pub use crowd::{Crowd, CrowdSetup};
 pub use evidence::{Evidence, RestoreError, filler};
+pub use intake::IntakeLimits;
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
 pub use network::Network;
@@ -63,11 +66,15 @@ pub use replay::{Outcome, ReplayError, Replayed, evidence, replay};
 pub use shards::{Plan, ReturnAddress, Shards, ShardsGone};
 #[cfg(feature = "simulation")]
 pub use simulation::{Escaped, Setup, Simulation, Traces};
+pub use transport::{Extra, Transport};
 pub use turn::{Job, Seed, Turn, Work};
 #[cfg(feature = "simulation")]
 pub use wires::{Line, Peer};
 
-use crate::{config::Config, supervision::Policy};
+use crate::{
+    config::{self, Config},
+    supervision::Policy,
+};
 
 pub use crate::config::OnStall;
 
@@ -95,6 +102,8 @@ pub struct Options {
     pub on_stall: OnStall,
     /// The sweeper sees every connection once in this time.
     pub walk: Duration,
+    /// What a client may say in a second.
+    pub intake: IntakeLimits,
 }
 
 impl Options {
@@ -112,8 +121,18 @@ impl Options {
             turn_stall: config.limits.turn_stall,
             on_stall: config.supervision.on_stall,
             walk: (shortest / 4).min(Duration::from_secs(1)),
+            intake: intake(&config.limits),
         }
     }
+}
+
+/// Whoever may publish so much may also say so much: these limits never hold before those.
+fn intake(limits: &config::Limits) -> IntakeLimits {
+    let above =
+        |limit: u32, least: u64| if limit == 0 { 0 } else { limit.max(u32::try_from(least).unwrap_or(u32::MAX)) };
+    let publishes = 2 * u64::from(limits.publish_per_second) + u64::from(limits.publish_burst);
+    let bytes = publishes.saturating_mul(limits.max_frame_bytes as u64);
+    IntakeLimits { frames: above(limits.frames_per_second, publishes), bytes: above(limits.bytes_per_second, bytes) }
 }
 
 /// How many sockets the node has, for admission.

@@ -4,7 +4,6 @@
 use std::{
     cell::RefCell,
     io,
-    net::TcpStream,
     rc::Rc,
     sync::{
         Arc,
@@ -31,6 +30,7 @@ use crate::{
         socket::Arrival,
         stats::Stats,
         transfer::Letter,
+        transport::Transport,
     },
     supervision::{self, ChildSpec, Children, Crashes, Part, Policy, Restart, Watchdog},
     telemetry::Metrics,
@@ -163,13 +163,13 @@ impl<B: Behaviour> Shards<B> {
     /// [`ShardsGone`] when the node is ending; the socket is closed.
     pub async fn adopt(
         &self,
-        socket: TcpStream,
+        transport: Transport,
         response: Vec<u8>,
         unread: Vec<u8>,
         opening: B::Opening,
     ) -> Result<(), ShardsGone> {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len();
-        let arrival = Arrival { socket, response, unread, opening };
+        let arrival = Arrival { transport, response, unread, opening };
         self.handles[next].address.send(Adopt(arrival)).await.map_err(|_| ShardsGone)
     }
 

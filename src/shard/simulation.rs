@@ -149,7 +149,7 @@ impl<B: Behaviour> Simulation<B> {
     ) -> (Peer, Result<(), Escaped>) {
         let (socket, peer) = Wires::connect(capacity);
         let _admitted = self.sockets.admit(usize::MAX);
-        let arrival = Arrival { socket, response: Vec::new(), unread, opening };
+        let arrival = Arrival { transport: socket.into(), response: Vec::new(), unread, opening };
         (peer, self.run(shard, |core| core.adopt(arrival)))
     }
 

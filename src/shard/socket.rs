@@ -1,8 +1,6 @@
 //! How sockets come to a shard and leave it: adopted after the handshake, closed, lost, or moved to the record they
 //! resume. Whatever happens to a socket, its record is only freed by [`Core::release`].
 
-use std::net::TcpStream;
-
 use crate::{
     protocol::close::Close,
     shard::{
@@ -15,14 +13,15 @@ use crate::{
         poller::Subject,
         stream::drop_waiting,
         transfer::{Letter, Transfer},
+        transport::Transport,
     },
     supervision,
     websocket::{Reader, frame},
 };
 
 /// A socket fresh from its handshake.
-pub(super) struct Arrival<O, S = TcpStream> {
-    pub(super) socket: S,
+pub(super) struct Arrival<O, S = std::net::TcpStream> {
+    pub(super) transport: Transport<S>,
     /// The handshake's answer, not yet written: it leaves with the first frame in one packet.
     pub(super) response: Vec<u8>,
     /// What the client sent right behind its handshake.
@@ -33,14 +32,14 @@ pub(super) struct Arrival<O, S = TcpStream> {
 impl<B: Behaviour, N: Network> Core<B, N> {
     /// Makes a connection of a socket.
     pub(super) fn adopt(&mut self, arrival: Arrival<B::Opening, N::Socket>) {
-        let Arrival { socket, response, unread, opening } = arrival;
+        let Arrival { transport, response, unread, opening } = arrival;
         self.now = self.clock.now();
         let now = self.now;
         let Ok(record) = supervision::catch(|| B::open(&opening, now)) else {
             tracing::error!("opening a connection crashed, its socket is closed");
             return self.sockets.closed();
         };
-        let Some(index) = self.insert(record, socket) else { return };
+        let Some(index) = self.insert(record, transport) else { return };
         self.serving = self.table.id(index);
         self.turn.output.bytes.extend_from_slice(&response);
         match self.run(index, Mail::Opened(&opening), false) {
@@ -86,8 +85,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
     }
 
-    fn insert(&mut self, record: B::Record, socket: N::Socket) -> Option<u32> {
-        let Some(index) = self.table.insert(record, socket, self.now.ms()) else {
+    fn insert(&mut self, record: B::Record, transport: Transport<N::Socket>) -> Option<u32> {
+        let Some(index) = self.table.insert(record, transport, self.now.ms()) else {
             tracing::error!(shard = self.shard, "table full, closing a socket");
             self.sockets.closed();
             return None;
@@ -131,7 +130,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         } else if !self.flush(index) {
             return;
         }
-        let Some(socket) = self.table.detach(index) else { return };
+        let Some(transport) = self.table.detach(index) else { return };
         self.stats.close(cause);
         let (mut owed, mut unheard) = (Output::default(), Vec::new());
         let id = self.table.id(index);
@@ -148,7 +147,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             Cause::Cut => self.ledger.drop(Drop::Disconnected, undelivered),
             Cause::ClientClosed(_) | Cause::ServerClosed(_) => {
                 self.ledger.drop(Drop::Disconnected, undelivered - owed.events());
-                self.linger(socket, owed);
+                self.linger(transport, owed);
             }
         }
         self.sockets.closed();
@@ -172,6 +171,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         if self.table.find(id).is_none() {
             return;
         }
+        let transport = self.table.detach(index);
         let Some(mut slot) = self.table.remove(index) else { return };
         let (mut owed, mut unheard) = (Output::default(), Vec::new());
         if let Some(mut awake) = slot.awake.take() {
@@ -180,12 +180,13 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             let waiting = drop_waiting::<B>(&mut awake);
             self.ledger.drop(Drop::Disconnected, waiting - owed.events());
         }
-        if let Some(socket) = slot.socket.take() {
+        if let Some(transport) = transport {
             self.stats.close(Cause::ServerClosed(Close::BYE));
-            self.linger(socket, owed);
+            self.linger(transport, owed);
             self.sockets.closed();
         }
         self.budgets.remove(&index);
+        self.intake.forget(index);
         self.jobs.abort(id);
         for message in &unheard {
             self.unheard(id, message);
@@ -198,8 +199,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     }
 
     /// Keeps a socket until its peer has taken the close frame and what must go before it.
-    fn linger(&mut self, socket: N::Socket, owed: Output) {
-        self.lingering.add(socket, owed, (&self.sockets, &mut self.ledger), &self.poller, self.now);
+    fn linger(&mut self, transport: Transport<N::Socket>, owed: Output) {
+        self.lingering.add(transport, owed, (&self.sockets, &mut self.ledger), &self.poller, self.now);
     }
 
     /// Sends this connection's socket to the record it asked for; its own record is freed.
@@ -208,9 +209,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         if !self.flush(index) {
             return;
         }
-        let Some(socket) = self.table.detach(index) else { return };
+        let Some(transport) = self.table.detach(index) else { return };
         let mut transfer =
-            Transfer { to, ticket, socket, reader, unread: rest, unsent: Output::default(), readable: true };
+            Transfer { to, ticket, transport, reader, unread: rest, unsent: Output::default(), readable: true };
         if let Some(slot) = self.table.get_mut(index)
             && let Some(awake) = &mut slot.awake
         {
@@ -228,7 +229,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let Some(peer) = self.peers.get(usize::from(to.shard())).filter(|_| to.shard() != self.shard) else {
             return self.receive_transfer(transfer);
         };
-        if let Err(error) = self.poller.remove(&transfer.socket) {
+        if let Err(error) = self.poller.remove(&transfer.transport.socket) {
             tracing::error!(%error, "cannot hand a socket over, closing it");
             return self.sockets.closed();
         }
@@ -237,7 +238,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 
     /// A socket asks for a record of this shard: it gets it, or a fresh one.
     pub(super) fn receive_transfer(&mut self, transfer: Transfer<B, N>) {
-        let Transfer { to, ticket, socket, reader, unread, mut unsent, readable } = transfer;
+        let Transfer { to, ticket, transport, reader, unread, mut unsent, readable } = transfer;
         self.now = self.clock.now();
         let now = self.now;
         let claimed = self.table.find(to).filter(|&index| {
@@ -254,20 +255,21 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let (index, mail) = match claimed {
             Some(index) => {
                 let subject = Subject::Connection(index);
-                if self.poller.add(&socket, subject).or_else(|_| self.poller.rename(&socket, subject)).is_err() {
+                let socket = &transport.socket;
+                if self.poller.add(socket, subject).or_else(|_| self.poller.rename(socket, subject)).is_err() {
                     return self.sockets.closed();
                 }
-                self.table.attach(index, socket);
+                self.table.attach(index, transport);
                 (index, Mail::Claimed(&ticket))
             }
             None => {
-                if self.poller.remove(&socket).is_err() {
+                if self.poller.remove(&transport.socket).is_err() {
                     tracing::trace!("a socket from another shard was not watched here");
                 }
                 let Ok(record) = supervision::catch(|| B::refused(&ticket, now)) else {
                     return self.sockets.closed();
                 };
-                let Some(index) = self.insert(record, socket) else { return };
+                let Some(index) = self.insert(record, transport) else { return };
                 (index, Mail::Refused(&ticket))
             }
         };

@@ -16,9 +16,6 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The close code RFC 6455 §7.1.5 gives to a socket that was lost without a close frame.
-const ABNORMAL: u16 = 1006;
-
 /// See the module's text.
 pub(super) struct Stats {
     metrics: Metrics,
@@ -82,13 +79,7 @@ impl Stats {
     }
 
     pub(super) fn close(&mut self, cause: Cause) {
-        let code = match cause {
-            // 1005: a close frame without a code (RFC 6455 §7.1.5).
-            Cause::ClientClosed(code) => code.unwrap_or(1005),
-            Cause::ServerClosed(close) => close.code,
-            Cause::Cut => ABNORMAL,
-        };
-        *self.closes.entry(code).or_default() += 1;
+        *self.closes.entry(cause.code()).or_default() += 1;
     }
 
     pub(super) fn lag(&self, seconds: f64) {

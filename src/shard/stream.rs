@@ -19,6 +19,7 @@ use crate::{
         output::Flushed,
         rescue::{FramesInHand, InHand, Rescued},
         table::Awake,
+        transport::TransportMut,
     },
     websocket::{Incoming, Reader, frame},
 };
@@ -130,7 +131,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 return true;
             }
             let Some(slot) = self.table.get_mut(index) else { return false };
-            if slot.held {
+            if slot.held || self.intake.is_spent(index) {
                 return true;
             }
             let (buffer, filled) = match &mut slot.awake {
@@ -171,8 +172,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 reader = std::mem::take(&mut awake.reader);
             }
         }
+        let fresh = if self.turn.was_read_before() { 0 } else { filled };
         let mut hand = FramesInHand::new(reader, buffer, filled, Rc::clone(&self.net));
-        let largest = B::max_message(&self.settings);
+        let (allowed, largest) = (*budget, B::max_message(&self.settings));
         let next = loop {
             let held = self.table.get(index).is_none_or(|slot| slot.held);
             if *budget == 0 || held || !self.has_room_to_ask(index) {
@@ -208,6 +210,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 break Next::Stop;
             }
         };
+        self.intake.charge(index, allowed - *budget, fresh);
         let (mut reader, buffer, rest) = hand.finish();
         reader.release();
         if self.scratch.is_empty() {
@@ -245,18 +248,19 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     }
 
     fn read(&mut self, index: u32) -> Input {
-        let Some(slot) = self.table.get_mut(index) else { return Input::Nothing };
+        let Some((slot, tls)) = self.table.get_with_tls(index) else { return Input::Nothing };
         if !slot.readable {
             return Input::Nothing;
         }
         let Some(socket) = &mut slot.socket else { return Input::Nothing };
+        let mut transport = TransportMut { socket, tls };
         loop {
-            match socket.read(&mut self.scratch) {
+            match transport.read(&mut self.scratch) {
                 Ok(0) => return Input::Lost,
                 Ok(filled) => {
                     // A short read has emptied the socket: the next byte makes a new edge. Only after the peer's end
                     // there is no new edge, so reads go on until they find it.
-                    if filled < self.scratch.len() && !slot.ended {
+                    if filled < self.scratch.len() && !slot.ended && !transport.has_ended() {
                         slot.readable = false;
                     }
                     return Input::Bytes(filled);
@@ -273,7 +277,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 
     /// Writes what the turns since the last flush sent, behind what waits already. `false`: the socket is lost.
     pub(super) fn flush(&mut self, index: u32) -> bool {
-        let Some(slot) = self.table.get_mut(index) else {
+        let Some((slot, tls)) = self.table.get_with_tls(index) else {
             self.turn.output.clear();
             return false;
         };
@@ -283,6 +287,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             self.turn.output.clear();
             return true;
         };
+        let mut transport = TransportMut { socket, tls };
         if let Some(awake) = &mut slot.awake {
             awake.corked = false;
         }
@@ -295,7 +300,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 }
                 awake.outbox.append(output);
                 let before = awake.outbox.len();
-                let outcome = awake.outbox.flush(socket);
+                let outcome = awake.outbox.flush(&mut transport);
                 // Room where there was none: the peer reads. What it says meanwhile is not read before the outbox has room.
                 if awake.outbox.len() < before {
                     slot.heard_ms = self.now.ms();
@@ -304,7 +309,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             }
             _ if output.is_empty() => return true,
             awake => {
-                let (flushed, delivered) = output.flush(socket);
+                let (flushed, delivered) = output.flush(&mut transport);
                 if flushed != Flushed::All {
                     awake.get_or_insert_with(|| self.spare.take()).outbox.append(output);
                 }
@@ -324,11 +329,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         if !self.keep_back(index) && !self.flush(index) {
             return;
         }
-        let room = self.has_room(index);
+        let (room, spent) = (self.has_room(index), self.intake.is_spent(index));
         let Some(slot) = self.table.get_mut(index) else { return };
         let open = room && !slot.held;
         let Some(awake) = &mut slot.awake else {
-            if slot.readable && open && slot.socket.is_some() {
+            if slot.readable && open && !spent && slot.socket.is_some() {
                 self.queue.push(index, &mut slot.place);
             }
             return;
@@ -340,7 +345,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             }
             return self.finish(index);
         }
-        let input = slot.socket.is_some() && (slot.readable || !awake.unread.is_empty());
+        let input = !spent && slot.socket.is_some() && (slot.readable || !awake.unread.is_empty());
         #[cfg(feature = "simulation")]
         let input = input && !faults::has(Defect::LostWakeup);
         if (room && awake.mailbox.notices() > 0) || (open && (awake.mailbox.has_deliveries() || input)) {

@@ -7,7 +7,13 @@ use std::net::TcpStream;
 
 use crate::{
     id::ConnectionId,
-    shard::{mailbox::Mailbox, output::Output, run_queue::Place},
+    shard::{
+        mailbox::Mailbox,
+        output::Output,
+        run_queue::Place,
+        transport::{Extra, Transport},
+    },
+    tls::Session,
     websocket::Reader,
 };
 
@@ -84,10 +90,15 @@ impl<R, M, S> Slot<R, M, S> {
     }
 }
 
+/// A slot and the TLS session on its socket.
+type WithTls<'a, R, M, S> = (&'a mut Slot<R, M, S>, Option<&'a mut Session>);
+
 /// See the module's text.
 pub(super) struct Table<R, M, S = TcpStream> {
     shard: u16,
     chunks: Vec<Box<[Slot<R, M, S>]>>,
+    /// By slot; as long as the last slot that has ever had one.
+    extras: Vec<Option<Box<Extra>>>,
     free: Vec<u32>,
     live: usize,
     parked: usize,
@@ -95,7 +106,7 @@ pub(super) struct Table<R, M, S = TcpStream> {
 
 impl<R, M, S> Table<R, M, S> {
     pub(super) fn new(shard: u16) -> Self {
-        Self { shard, chunks: Vec::new(), free: Vec::new(), live: 0, parked: 0 }
+        Self { shard, chunks: Vec::new(), extras: Vec::new(), free: Vec::new(), live: 0, parked: 0 }
     }
 
     /// Slots that exist, free ones included: the range the sweeper walks.
@@ -114,7 +125,7 @@ impl<R, M, S> Table<R, M, S> {
     }
 
     /// Takes a slot for `record`; `None` when the shard holds as many as an id can name.
-    pub(super) fn insert(&mut self, record: R, socket: S, heard_ms: u32) -> Option<u32> {
+    pub(super) fn insert(&mut self, record: R, transport: Transport<S>, heard_ms: u32) -> Option<u32> {
         if self.free.is_empty() {
             let start = self.span();
             if start as usize + CHUNK > ConnectionId::MAX_SLOTS {
@@ -125,7 +136,8 @@ impl<R, M, S> Table<R, M, S> {
         }
         let index = self.free.pop()?;
         let slot = &mut self.chunks[index as usize >> CHUNK_BITS][index as usize & (CHUNK - 1)];
-        *slot = Slot { record: Some(record), socket: Some(socket), heard_ms, ..Slot::free(slot.tag) };
+        *slot = Slot { record: Some(record), socket: Some(transport.socket), heard_ms, ..Slot::free(slot.tag) };
+        self.put_extra(index, transport.extra);
         self.live += 1;
         Some(index)
     }
@@ -139,23 +151,35 @@ impl<R, M, S> Table<R, M, S> {
         if old.socket.is_none() {
             self.parked -= 1;
         }
+        self.put_extra(index, None);
         self.free.push(index);
         Some(old)
     }
 
     /// Takes the socket away: the connection is parked.
-    pub(super) fn detach(&mut self, index: u32) -> Option<S> {
+    pub(super) fn detach(&mut self, index: u32) -> Option<Transport<S>> {
         let socket = self.get_mut(index)?.socket.take()?;
         self.parked += 1;
-        Some(socket)
+        let extra = self.extras.get_mut(index as usize).and_then(Option::take);
+        Some(Transport { socket, extra })
     }
 
     /// Gives a parked connection a socket.
-    pub(super) fn attach(&mut self, index: u32, socket: S) {
-        if let Some(slot) = self.get_mut(index)
-            && slot.socket.replace(socket).is_none()
-        {
+    pub(super) fn attach(&mut self, index: u32, transport: Transport<S>) {
+        let Some(slot) = self.get_mut(index) else { return };
+        if slot.socket.replace(transport.socket).is_none() {
             self.parked -= 1;
+        }
+        self.put_extra(index, transport.extra);
+    }
+
+    fn put_extra(&mut self, index: u32, extra: Option<Box<Extra>>) {
+        let index = index as usize;
+        if extra.is_some() && self.extras.len() <= index {
+            self.extras.resize_with(index + 1, || None);
+        }
+        if let Some(place) = self.extras.get_mut(index) {
+            *place = extra;
         }
     }
 
@@ -169,6 +193,13 @@ impl<R, M, S> Table<R, M, S> {
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Slot<R, M, S>> {
         let slot = self.chunks.get_mut(index as usize >> CHUNK_BITS)?.get_mut(index as usize & (CHUNK - 1))?;
         slot.record.is_some().then_some(slot)
+    }
+
+    /// A live slot and the TLS session on its socket.
+    pub(super) fn get_with_tls(&mut self, index: u32) -> Option<WithTls<'_, R, M, S>> {
+        let slot = self.chunks.get_mut(index as usize >> CHUNK_BITS)?.get_mut(index as usize & (CHUNK - 1))?;
+        let tls = self.extras.get_mut(index as usize).and_then(|extra| extra.as_mut()?.tls.as_mut());
+        slot.record.is_some().then_some((slot, tls))
     }
 
     /// The index of a connection that is still the one `id` was given to.
@@ -195,9 +226,9 @@ mod tests {
 
     use super::*;
 
-    fn socket() -> TcpStream {
+    fn socket() -> Transport {
         let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
-        TcpStream::connect(listener.local_addr().expect("bound")).expect("connects")
+        TcpStream::connect(listener.local_addr().expect("bound")).expect("connects").into()
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::{
         network::Network,
         output::Output,
         poller::Poller,
+        transport::Transport,
     },
     websocket::Reader,
 };
@@ -25,7 +26,7 @@ pub(super) struct Transfer<B: Behaviour, N: Network = Poller> {
     pub(super) to: ConnectionId,
     /// Its claim.
     pub(super) ticket: B::Ticket,
-    pub(super) socket: N::Socket,
+    pub(super) transport: Transport<N::Socket>,
     /// An unfinished frame.
     pub(super) reader: Reader,
     /// Bytes read and not yet looked at.

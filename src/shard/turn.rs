@@ -29,6 +29,8 @@ pub struct Job<B: Behaviour> {
     pub deadline: Duration,
     /// The work.
     pub work: Work<B::Done>,
+    /// Its result comes after those of the connection's earlier jobs that keep their order.
+    pub in_order: bool,
 }
 
 /// How a job runs.
@@ -216,7 +218,12 @@ impl<B: Behaviour> Turn<B> {
 
     /// Starts a job after the commit.
     pub fn job(&mut self, deadline: Duration, work: Work<B::Done>) {
-        self.effects.jobs.push(Job { deadline, work });
+        self.effects.jobs.push(Job { deadline, work, in_order: false });
+    }
+
+    /// As [`Turn::job`]; jobs begun so run side by side and end in the order they began.
+    pub fn job_in_order(&mut self, deadline: Duration, work: Work<B::Done>) {
+        self.effects.jobs.push(Job { deadline, work, in_order: true });
     }
 
     /// Closes the socket after everything sent so far. The first reason given in a turn counts.
@@ -267,6 +274,12 @@ impl<B: Behaviour> Turn<B> {
     /// Asks since the last call.
     pub fn take_asks(&mut self) -> Vec<B::Ask> {
         std::mem::take(&mut self.effects.asks)
+    }
+
+    /// How many jobs were asked for.
+    #[must_use]
+    pub fn asked_jobs(&self) -> usize {
+        self.effects.jobs.len()
     }
 
     /// The close asked for, if any.

@@ -54,6 +54,8 @@ class Client:
         subprotocols = [f"dormouse.v1.{enc}"] if offer is True else (offer or None)
         options = {"compression": None, "ping_interval": None, "max_size": None, "max_queue": None, "proxy": None,
                    "close_timeout": 5, "legacy": True, **options}
+        if server.ssl:
+            options.setdefault("ssl", server.ssl)
         self.server = server
         self.ws = connect(server.url("ws", path), subprotocols=subprotocols, **options)
         self.inbox: deque[dict] = deque()

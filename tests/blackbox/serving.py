@@ -7,6 +7,7 @@ it with exit code 0 and leaves no process behind. Used by conftest.py, the confo
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import threading
@@ -36,11 +37,18 @@ def setting(value) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def limit_descriptors(most: int):
+    """Of the process that this is called in, as an operator's `ulimit -Hn` does."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 class Server:
     """A running server and what it has logged."""
 
     def __init__(self, folder: Path, settings: dict | None = None, listen="127.0.0.1:0", env: dict | None = None,
-                 config: Path | None = None):
+                 config: Path | None = None, ssl=None, descriptors: int | None = None):
+        # The context that trusts it, when its address speaks TLS.
+        self.ssl = ssl
         folder.mkdir(parents=True, exist_ok=True)
         args = [binary(), "serve", "--listen", listen]
         if config:
@@ -52,6 +60,7 @@ class Server:
         self.port = 0
         self.process = subprocess.Popen(args, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, start_new_session=True,
+                                        preexec_fn=descriptors and (lambda: limit_descriptors(descriptors)),
                                         env={**os.environ, **(env or {})})
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -59,7 +68,7 @@ class Server:
         if not self.port:
             self.kill()
             raise RuntimeError("the server did not say where it listens:\n" + self.tail())
-        self.http = httpx.Client(base_url=self.url("http"), timeout=15, trust_env=False)
+        self.http = httpx.Client(base_url=self.url("http"), timeout=15, trust_env=False, verify=ssl or True)
 
     def _read(self):
         for line in self.process.stderr:
@@ -72,7 +81,7 @@ class Server:
         self._up.set()
 
     def url(self, scheme="ws", path="") -> str:
-        return f"{scheme}://127.0.0.1:{self.port}{path}"
+        return f"{scheme}{'s' if self.ssl else ''}://127.0.0.1:{self.port}{path}"
 
     def tail(self, lines=40) -> str:
         return "\n".join(self.log[-lines:])

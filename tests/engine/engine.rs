@@ -15,8 +15,8 @@ use dormouse::{
     id::ConnectionId,
     protocol::close::Close,
     shard::{
-        Act, Action, Census, ConnectionView, Fault, Inspect, Ledger, OnStall, Options, Plan, Shards, Sockets,
-        TakeCensus, Target,
+        Act, Action, Census, ConnectionView, Fault, Inspect, IntakeLimits, Ledger, OnStall, Options, Plan, Shards,
+        Sockets, TakeCensus, Target,
     },
     supervision::{self, Children, Counters, CrashFiles, Crashes, Folder, Policy, Stall, Watchdog},
     telemetry::Metrics,
@@ -56,6 +56,7 @@ pub(crate) fn options() -> Options {
         turn_stall: Duration::from_secs(3_600),
         on_stall: OnStall::Restart,
         walk: Duration::from_millis(50),
+        intake: IntakeLimits::default(),
     }
 }
 
@@ -122,7 +123,7 @@ impl Engine {
         server.set_nodelay(true).expect("no delay");
         client.set_nodelay(true).expect("no delay");
         assert!(self.sockets.admit(usize::MAX));
-        self.shards.adopt(server, Vec::new(), unread, name.to_owned()).await.expect("the shard runs");
+        self.shards.adopt(server.into(), Vec::new(), unread, name.to_owned()).await.expect("the shard runs");
         Client::new(client)
     }
 

@@ -15,7 +15,7 @@ use toml::Value;
 
 use super::{
     AuthMode, Config, LoadError, Loaded, LogFormat, Origin, Scope, Sources, Who, load,
-    rules::{Rule, TABLES},
+    rules::{Rule, TABLES, parts},
 };
 
 const SHIPPED: &str = include_str!("../../../config/dormouse.toml");
@@ -77,7 +77,9 @@ fn the_shipped_file_has_every_key_with_one_line_of_why() {
             _ => &file[*table],
         };
         for (key, _) in *keys {
-            assert!(section.get(key).is_some(), "config/dormouse.toml lacks {table}.{key}");
+            let found =
+                parts(key).skip(1).fold(section.get(parts(key).next().unwrap()), |inner, part| inner?.get(part));
+            assert!(found.is_some(), "config/dormouse.toml lacks {table}.{key}");
         }
     }
     let shown_once = SHIPPED.split("[channels.\"chat\"]").next().unwrap();
@@ -96,9 +98,11 @@ fn rules_and_types_know_the_same_keys() {
     for (table, keys) in TABLES {
         let section = &defaults[*table];
         let section = if *table == "channels" { &section["defaults"] } else { section }.as_table().unwrap();
-        assert_eq!(section.len(), keys.len(), "[{table}]");
+        let leaves = |value: &Value| value.as_table().map_or(1, toml::Table::len);
+        assert_eq!(section.values().map(leaves).sum::<usize>(), keys.len(), "[{table}]");
         for (key, rule) in *keys {
-            assert!(rule.allows(&section[*key]), "the default of {table}.{key} breaks its own rule");
+            let default = parts(key).skip(1).fold(&section[parts(key).next().unwrap()], |inner, part| &inner[part]);
+            assert!(rule.allows(default), "the default of {table}.{key} breaks its own rule");
         }
     }
 }
@@ -119,6 +123,10 @@ fn types_hold_whatever_the_rules_allow() {
                 Rule::Choice(known) => known.iter().map(|&name| name.to_owned()).collect(),
                 Rule::Directory => vec!["/".to_owned()],
                 Rule::LogFilter => vec!["off".to_owned(), "warn,dormouse::shard=trace".to_owned()],
+                Rule::File => vec!["\"\"".to_owned()],
+                Rule::Secret => vec!["hush".to_owned()],
+                Rule::Url => vec!["http://127.0.0.1:9000/hook".to_owned(), "\"\"".to_owned()],
+                Rule::Names => vec!["[\"chat\"]".to_owned(), "chat".to_owned()],
                 Rule::Text => vec!["\"\"".to_owned(), "anything at all".to_owned()],
                 Rule::Secrets | Rule::Files => vec!["[]".to_owned(), "[\"a\", \"b\"]".to_owned()],
                 Rule::Origins => vec!["[\"*\", \"null\"]".to_owned(), "http://[::1]:80".to_owned()],
@@ -131,7 +139,9 @@ fn types_hold_whatever_the_rules_allow() {
                 let mut set = vec![format!("{section}.{key}={value}")];
                 // What the extreme of one key needs of another.
                 match *key {
-                    "mode" => set.push("auth.keys=k".to_owned()),
+                    "mode" => {
+                        set.extend(["auth.keys=k".to_owned(), "hooks.connect.url=http://127.0.0.1:9000".to_owned()])
+                    }
                     "max_frame_bytes" => set.push(format!("limits.outbox_bytes={}", 1 << 30)),
                     "outbox_bytes" => set.push("limits.max_frame_bytes=128".to_owned()),
                     "turn_warn" if value != "1us" => set.clear(),

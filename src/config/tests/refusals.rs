@@ -29,7 +29,7 @@ fn each_mistake_in_a_file_is_refused_with_its_place_and_what_would_be_right() {
         (
             "[zzz]\nq = 1",
             "FILE:1:2: unknown table [zzz]; known are `listen`, `shards`, `limits`, `heartbeat`, `session`, `supervision`, \
-             `presence`, `channels`, `store`, `auth`, `api`, `chaos`, `echo`, `telemetry`",
+             `presence`, `channels`, `store`, `auth`, `api`, `hooks`, `chaos`, `echo`, `telemetry`",
         ),
         ("[shards]\nsize = 1", "FILE:2:1: unknown key `size` in [shards]; known are `count`, `budget`"),
         ("mailbox = 5", "FILE:1:1: `mailbox` is a key of [limits]"),
@@ -140,7 +140,7 @@ fn each_mistake_in_a_file_is_refused_with_its_place_and_what_would_be_right() {
         ),
         (
             "[auth]\nmode = \"none\"",
-            "FILE:2:8: auth.mode: \"none\" is not one of \"open\", \"jwt\"; the default is \"open\"",
+            "FILE:2:8: auth.mode: \"none\" is not one of \"open\", \"jwt\", \"hook\"; the default is \"open\"",
         ),
         (
             "[telemetry]\nformat = \"xml\"",

@@ -2,6 +2,7 @@
 //! a turn is a function, and [`Bench`] calls it.
 
 mod access;
+mod backend;
 mod deliveries;
 mod frames;
 mod identify;
@@ -61,6 +62,7 @@ struct Effects {
     end: bool,
     hold: Option<bool>,
     transfer: Option<ConnectionId>,
+    jobs: usize,
 }
 
 impl Bench {
@@ -149,6 +151,7 @@ impl Bench {
             end: turn.asked_end(),
             hold: turn.asked_hold(),
             transfer: turn.asked_transfer().map(|(to, _)| to),
+            jobs: turn.asked_jobs(),
         }
     }
 
@@ -293,6 +296,7 @@ fn brief(ask: &Ask) -> String {
             }
         }
         Ask::Unsubscribe { channel, user } => format!("unsubscribe {} {user}", channel.name),
+        Ask::Tell { disconnect } => format!("tell {disconnect:?}"),
         Ask::Enroll { user, .. } => format!("enroll {user}"),
         Ask::Surplus { channel, user } => format!("surplus {} {user}", channel.name),
         Ask::Pause { channels, undelivered, told, .. } => {

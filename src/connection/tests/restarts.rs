@@ -150,7 +150,7 @@ fn other_crashes_are_told_and_lose_nothing() {
         Some(Mail::Fault(Fault::PanicInWake)),
         Some(Mail::Reconnect { after_ms: 1 }),
         Some(Mail::Detached { cause: Cause::Cut, undelivered: 0 }),
-        Some(Mail::Job(Ok(&()))),
+        Some(Mail::Job(Ok(&None))),
         None,
     ];
     for mail in mails {

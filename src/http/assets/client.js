@@ -369,6 +369,19 @@ export class Dormouse {
   }
 
   /**
+   * Calls the application's own backend (`hooks.rpc.url` on the server) and resolves with what it answers. Never repeated:
+   * what a call does there, nobody here knows. Refused with `not_found` when the server has no such backend.
+   * @param {string} method
+   * @param {unknown} [data]
+   * @param {RequestOptions} [options]
+   * @returns {Promise<unknown>}
+   */
+  async rpc(method, data, options) {
+    const answer = await this.#request("rpc", { method, data }, { ...options, retry: false }, { repeat: false });
+    return answer.data;
+  }
+
+  /**
    * Harms our own actor, where the server allows it. `panic` rejects with `crashed`: that is the answer of the actor that
    * came back. Never repeated.
    * @param {"panic" | "stall"} fault @param {number} [ms]
