@@ -90,8 +90,10 @@ pub(crate) fn answer(record: &mut Record, answer: &HomeAnswer, turn: &mut Connec
             membership::change(record, channel, change, turn);
             reply(record, *tag, Outcome::Joined { channel: &channel.name, epoch: *epoch, offset: *head }, turn);
         }
-        Answer::Left(_) => {
-            membership::change(record, channel, Change::Left, turn);
+        Answer::Left(was_member) => {
+            if *was_member {
+                membership::left(record, channel, turn);
+            }
             reply(record, *tag, Outcome::Done {}, turn);
         }
         Answer::Standing(standing) => reply(record, *tag, Outcome::Standing(*standing), turn),

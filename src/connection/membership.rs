@@ -39,6 +39,13 @@ pub(crate) fn change(record: &mut Record, channel: &Arc<Channel>, change: Change
     }
 }
 
+/// The user has left by a request of this connection: no more events, and the desk tells all sessions, this one too.
+pub(crate) fn left(record: &mut Record, channel: &Arc<Channel>, turn: &mut ConnectionTurn) {
+    if record.phase == Phase::Ready && !is_entering(record, &channel.name) {
+        leave(record, channel, turn);
+    }
+}
+
 fn is_entering(record: &Record, channel: &str) -> bool {
     let rare = record.identity.as_ref().and_then(|identity| identity.rare.as_ref());
     rare.is_some_and(|rare| rare.entering.iter().any(|name| *name == *channel))
@@ -55,9 +62,7 @@ fn postpone(record: &mut Record, channel: &Arc<Channel>, change: Change) {
 
 fn apply(record: &mut Record, channel: &Arc<Channel>, change: Change, turn: &mut ConnectionTurn) {
     let Change::Joined { epoch, delivered, new } = change else {
-        if record.is_subscribed(channel) {
-            turn.send(record.encoding, &Frame::Left { channel: &channel.name, left: true });
-        }
+        turn.send(record.encoding, &Frame::Left { channel: &channel.name, left: true });
         return leave(record, channel, turn);
     };
     let settings = turn.settings();

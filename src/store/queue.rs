@@ -2,7 +2,7 @@
 //!
 //! Who offers never waits: a full queue gives the write back. The thread takes what is there at once when that is as much as
 //! the last group was, so a lone writer never waits for company that does not come; else it waits for that much, at most
-//! for the commit window. While a commit is on its way to the disk the next group gathers by itself.
+//! for the commit window and no longer than a commit takes. While a commit is on its way to the disk the next group gathers by itself.
 
 use std::{
     collections::VecDeque,

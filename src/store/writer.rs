@@ -120,6 +120,7 @@ impl Store {
             engine: Some(engine),
             make: Box::new(make),
             window: options.commit,
+            took: options.commit,
             reopen_at: 0,
         };
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || writer.run());
@@ -172,6 +173,8 @@ struct Writer {
     engine: Option<Box<dyn Engine>>,
     make: Make,
     window: Duration,
+    /// How long the last commit took.
+    took: Duration,
     reopen_at: u64,
 }
 
@@ -188,7 +191,9 @@ impl Writer {
         let (mut company, mut untidy) = (1, true);
         loop {
             let patience = untidy.then_some(Duration::ZERO);
-            let Some(group) = self.front.queue.take(company, self.window, patience) else { return };
+            // To wait for company longer than a commit takes costs more than the commit that it saves.
+            let window = self.window.min(self.took);
+            let Some(group) = self.front.queue.take(company, window, patience) else { return };
             if !group.is_empty() {
                 company = group.len();
                 self.serve(group);
@@ -203,8 +208,10 @@ impl Writer {
             writes.push(write);
             callers.push((done, since));
         }
+        let began = self.front.clock.micros();
         let result = self.commit(&writes);
         let now = self.front.clock.micros();
+        self.took = Duration::from_micros(now.saturating_sub(began));
         let mut outcomes = result.map(Vec::into_iter);
         for (done, since) in callers {
             let answer = match &mut outcomes {

@@ -55,6 +55,8 @@ const ACKNOWLEDGE_MS = 300;
 const MAX_CRASHES = 2;
 /** Bounded on purpose: whoever publishes into a dead network is told, instead of filling the memory. */
 const MAX_PENDING = 1_024;
+/** The newest events that are remembered until a membership may begin. */
+const MOST_FOREIGN = 1000;
 // Close codes we send. 1000 ends the session; any other parks it, so that the next socket can resume.
 const BYE = 1000;
 const HEARTBEAT_TIMEOUT = 4001;
@@ -113,6 +115,8 @@ export class Subscription {
   recovered = true;
   /** Events up to this offset were delivered; `last` may bring some from below the cursor first. */
   floor = -1;
+  /** Of others, while the user is no member here: a membership that begun before them counts them. @type {number[]} */
+  foreign = [];
   /** The `subscribe` request on its way, if any. @type {Request | null} */
   opening = null;
   #end;
@@ -617,8 +621,8 @@ export class Dormouse {
     if (!this.#subscriptions.has(channel)) this.#implicit(channel).established({ epoch, offset });
     if (this.memberships.has(channel)) return;
     // Whoever had subscribed by himself may have heard more already.
-    const { floor } = this.#subscriptions.get(channel);
-    if (floor > offset) Object.assign(membership, { offset: floor, unread: floor - offset });
+    const { floor, foreign } = this.#subscriptions.get(channel);
+    if (floor > offset) Object.assign(membership, { offset: floor, unread: foreign.filter((one) => one > offset).length });
     this.memberships.set(channel, membership);
     this.#emit("membership", membership);
     if (floor > offset) this.#acknowledgeSoon(channel);
@@ -639,6 +643,10 @@ export class Dormouse {
       this.#emit("membership", membership);
     }
     if (membership && offset > membership.delivered) this.#acknowledgeSoon(channel);
+    if (!membership && from !== this.user) {
+      const { foreign } = this.#subscriptions.get(channel);
+      if (foreign.push(offset) > MOST_FOREIGN) foreign.shift();
+    }
   }
 
   #acknowledgeSoon(channel) {
