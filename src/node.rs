@@ -1,8 +1,10 @@
 //! The node: the one place that constructs and wires the concrete parts, starts them from the ground up and takes them
 //! down again.
 //!
-//! What is supervised, and how, is drawn in `README.md` from the specs given here. HTTP workers (handshakes, API, pages)
+//! `reload.rs` is what a SIGHUP changes. What is supervised, and how, is drawn in `README.md` from the specs given here. HTTP workers (handshakes, API, pages)
 //! keep no state and are actix-web's.
+
+mod reload;
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -25,39 +27,43 @@ use crate::{
         self, ChildSpec, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Part, Policy, Strategy,
         SupervisorSpec, Watchdog,
     },
-    telemetry::{self, Metrics},
+    telemetry::{self, LogFilter, Metrics},
     tls::Acceptor,
 };
 
-/// Runs a node until it is told to stop; returns after the drain.
+use reload::Reload;
+
+/// Runs a node until it is told to stop; returns after the drain. `again` reads the configuration anew, at a SIGHUP.
 ///
 /// # Errors
 /// When it cannot start: the address is taken, the kernel gives no poller, a metric is defined twice.
-pub fn serve(config: Config) -> anyhow::Result<()> {
+pub fn serve(config: Config, again: impl Fn() -> Result<Config, String> + 'static) -> anyhow::Result<()> {
     supervision::install();
-    let _logs = telemetry::init_logs(&config.telemetry)?;
+    let (_guard, logs) = telemetry::init_logs(&config.telemetry)?;
     let descriptors = raise_descriptor_limit();
-    System::new().block_on(run(config, descriptors))
+    System::new().block_on(run(config, Box::new(again), logs, descriptors))
 }
 
-async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
+async fn run(config: Config, source: reload::Source, logs: LogFilter, descriptors: u64) -> anyhow::Result<()> {
     let listener = http::bind(&config.listen).with_context(|| format!("cannot listen on {}", config.listen.addr))?;
     let address = listener.local_addr()?;
     let mut config = config;
     // Beyond that accepting would fail; a client is better told with a 503.
     config.limits.max_connections = config.limits.max_connections.min(connections_for(descriptors));
     let connections = config.limits.max_connections;
-    let (gateway, settings, threads) = start(config, descriptors)?;
+    let (gateway, hooks, threads) = start(config, descriptors)?;
     // Shards do the work; the HTTP side keeps pools of requests per worker, which an idle node pays for.
     let workers = (gateway.shards.count() / 2).max(1);
     let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
     let serving = actix_rt::spawn(server);
     tracing::info!(addr = %address, node = gateway.node, shards = gateway.shards.count(), descriptors, connections, "listening");
-    if gateway.config.chaos.enabled {
+    if gateway.config().chaos.enabled {
         tracing::warn!("chaos is enabled: clients and operators may crash actors");
     }
+    let most_connections = connections_for(descriptors);
+    let reload = Reload { source, gateway: Arc::clone(&gateway), hooks, logs, most_connections };
     let gave_up = tokio::select! {
-        told = until_told_to_stop(|| reload(&gateway, &settings)) => told.map(|()| None)?,
+        told = until_told_to_stop(&reload) => told.map(|()| None)?,
         child = gateway.children.gave_up() => Some(child),
     };
     if let Some(child) = &gave_up {
@@ -65,7 +71,7 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     }
     gateway.begin_drain();
     tracing::info!(connections = gateway.sockets.open(), "draining");
-    let schedule = http::Schedule::new(gateway.config.listen.drain);
+    let schedule = http::Schedule::new(gateway.config().listen.drain);
     let began = gateway.clock.elapsed();
     http::drain(&gateway, schedule).await;
     let left = || schedule.end.saturating_sub(gateway.clock.elapsed() - began);
@@ -152,7 +158,7 @@ fn join(threads: Threads, patience: Duration) -> bool {
 }
 
 /// Constructs everything below HTTP.
-fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Arc<Settings>, Threads)> {
+fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hooks, Threads)> {
     let clock = Clock::start();
     let metrics = Metrics::new()?;
     let faults = Faults::default();
@@ -179,7 +185,7 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Arc<
     Hooks::show(&metrics);
     let calls = config.hooks.are_on().then(Arbiter::new);
     let hooks = calls.as_ref().map(|calls| Hooks::new(&config.hooks, &node, calls.handle(), clock, metrics.clone()));
-    let hooks = hooks.unwrap_or_default();
+    let hooks = hooks.transpose()?.unwrap_or_default();
     let settings = Arc::new(Settings::new(&config, node.clone())?.with_hooks(hooks.clone()));
     let keys = http::ApiKeys::new(&config.api).map_err(anyhow::Error::msg)?;
     let tls = &config.listen.tls;
@@ -197,7 +203,7 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Arc<
         crashes: crashes.clone(),
     };
     let hub = {
-        let (directory, metrics) = (Arc::clone(&directory), metrics.clone());
+        let (directory, metrics, hooks) = (Arc::clone(&directory), metrics.clone(), hooks.clone());
         let interval = config.presence.interval.as_millis() as u32;
         let sessions_per_user = config.limits.sessions_per_user;
         let mut seed = [0; 32];
@@ -225,8 +231,7 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Arc<
             Shards::start(plan, Arc::new(settings), |_, _| NoHub)
         })
         .transpose()?;
-    let gateway = Gateway::new(http::Plan {
-        config,
+    let plan = http::Plan {
         node,
         clock,
         shards,
@@ -242,9 +247,9 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Arc<
         watchdog,
         crashes,
         faults,
-    });
+    };
     let arbiters = [watcher, scribe].into_iter().chain(calls).chain(arbiters).collect();
-    Ok((Arc::new(gateway), settings, Threads { arbiters, store, disk: [writer, reading] }))
+    Ok((Arc::new(Gateway::new(plan, config)), hooks, Threads { arbiters, store, disk: [writer, reading] }))
 }
 
 /// Actors that serve the whole node; each may use those started before it.
@@ -334,26 +339,8 @@ fn connections_for(descriptors: u64) -> usize {
     usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX)
 }
 
-/// Reads the files with keys again. Bad ones change nothing: the node goes on with what it has, and the log says why.
-fn reload(gateway: &Gateway, settings: &Settings) {
-    match settings.reload_keys(&gateway.config.auth) {
-        Ok(keys) => tracing::info!(keys, "auth keys read again; other settings need a restart"),
-        Err(error) => tracing::error!(%error, "auth keys stay as they were"),
-    }
-    match gateway.keys.reload(&gateway.config.api) {
-        Ok(keys) => tracing::info!(keys, "api keys read again"),
-        Err(error) => tracing::error!(%error, "api keys stay as they were"),
-    }
-    let files = &gateway.config.listen.tls;
-    match gateway.tls.as_ref().map(|tls| tls.reload(&files.cert, &files.key)) {
-        None => {}
-        Some(Ok(())) => tracing::info!(cert = %files.cert.display(), "certificate read again"),
-        Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
-    }
-}
-
 /// SIGTERM and SIGINT end the node; SIGHUP reloads what can be.
-async fn until_told_to_stop(reload: impl Fn()) -> std::io::Result<()> {
+async fn until_told_to_stop(reload: &Reload) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -361,7 +348,7 @@ async fn until_told_to_stop(reload: impl Fn()) -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => reload(),
+            _ = hang_up.recv() => reload.run().await,
         }
     }
 }

@@ -10,12 +10,27 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use crate::config::{LogFormat, Telemetry};
 
 /// Log lines that may wait for whoever reads standard error; the queue is allocated whole.
 const WAITING_LINES: usize = 4096;
+
+/// What is logged, while the process runs.
+#[derive(Clone)]
+pub struct LogFilter(reload::Handle<EnvFilter, tracing_subscriber::Registry>);
+
+impl LogFilter {
+    /// Logs what the configuration asks for from now on.
+    ///
+    /// # Errors
+    /// When the filter cannot be read.
+    pub fn set(&self, telemetry: &Telemetry) -> anyhow::Result<()> {
+        self.0.reload(EnvFilter::try_new(&telemetry.log)?)?;
+        Ok(())
+    }
+}
 
 /// Sends logs to standard error as the configuration asks; `RUST_LOG` is not read, the configuration is. They are written
 /// by a thread of their own until the guard is dropped; when nobody reads them and its queue is full, lines are lost
@@ -23,16 +38,17 @@ const WAITING_LINES: usize = 4096;
 ///
 /// # Errors
 /// When the filter cannot be read, or logging was set up before.
-pub fn init_logs(telemetry: &Telemetry) -> anyhow::Result<WorkerGuard> {
-    let filter = EnvFilter::try_new(&telemetry.log)?;
+pub fn init_logs(telemetry: &Telemetry) -> anyhow::Result<(WorkerGuard, LogFilter)> {
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&telemetry.log)?);
     let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).finish(std::io::stderr());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let logs = tracing_subscriber::registry().with(filter);
     let installed = match telemetry.format {
-        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => logs.json().try_init(),
+        LogFormat::Text => logs.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
+        LogFormat::Json => logs.with(lines.json()).try_init(),
     };
     installed.map_err(|error| anyhow::anyhow!(error))?;
-    Ok(guard)
+    Ok((guard, LogFilter(handle)))
 }
 
 /// 1 µs … 4 s, ×4: turns and waits are micro- to milliseconds, stalls are seconds.

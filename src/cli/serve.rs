@@ -21,7 +21,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<Answer, Failure> {
-    let loaded = config::load(&args.settings.sources(args.listen))?;
-    node::serve(loaded.config).map_err(|error| Failure::new(format!("{error:#}")))?;
+    let sources = args.settings.sources(args.listen);
+    let loaded = config::load(&sources)?;
+    let again = move || config::load(&sources).map(|loaded| loaded.config).map_err(|error| error.to_string());
+    node::serve(loaded.config, again).map_err(|error| Failure::new(format!("{error:#}")))?;
     Ok(Answer::default())
 }

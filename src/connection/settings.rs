@@ -95,19 +95,6 @@ impl Settings {
         self
     }
 
-    /// Reads the keys again; from now on they decide about every `identify`. Who is identified stays until his token expires.
-    /// Returns how many keys there are; none with open auth.
-    ///
-    /// # Errors
-    /// A file cannot be read or holds something wrong: the earlier keys go on deciding.
-    pub fn reload_keys(&self, auth: &config::Auth) -> Result<usize, KeyError> {
-        let Auth::Jwt(verifier) = &self.auth else { return Ok(0) };
-        let keys = Keys::load(&auth.keys, &auth.key_files)?;
-        let count = keys.len();
-        verifier.replace(keys);
-        Ok(count)
-    }
-
     /// Whom a token stands for; `None` when only the backend can say.
     pub(crate) fn authenticate(&self, token: &str, unix_ms: u64) -> Result<Option<Claims>, String> {
         if let Some(claims) = &self.claims {

@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::{
     breaker::Breaker,
     call::{Answer, Call, Hook, Question},
-    caller::{CallError, Endpoint},
+    caller::{self, CallError, Endpoint},
     memory::Memory,
 };
 use crate::{
@@ -79,18 +79,28 @@ impl fmt::Debug for Hooks {
 
 impl Hooks {
     /// The hooks of a configuration. Calls run on `arbiter`.
-    #[must_use]
-    pub fn new(config: &config::Hooks, node: &str, arbiter: ArbiterHandle, clock: Clock, metrics: Metrics) -> Self {
-        let (switches, lines) = lines(config);
+    ///
+    /// # Errors
+    /// When the system has no TLS to call with.
+    pub fn new(
+        config: &config::Hooks,
+        node: &str,
+        arbiter: ArbiterHandle,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> reqwest::Result<Self> {
+        let (switches, lines) = lines(config, &caller::client()?);
         let (node, calls) = (node.to_owned(), AtomicU64::new(0));
         let backend = Backend { lines, arbiter, clock, metrics, node, calls };
-        Self { switches: switches.into(), backend: Some(Arc::new(backend)) }
+        Ok(Self { switches: switches.into(), backend: Some(Arc::new(backend)) })
     }
 
     /// Shows the metrics of hooks before the first call, and where there are none.
     pub fn show(metrics: &Metrics) {
         for hook in Hook::ALL {
             metrics.hook_breaker.with_label_values(&[hook.name()]).set(0);
+            // Made by being named.
+            let _ = metrics.hook_seconds.with_label_values(&[hook.name()]);
             for result in ["allowed", "denied", "failed"] {
                 metrics.hooks.with_label_values(&[hook.name(), result]).inc_by(0);
             }
@@ -179,8 +189,7 @@ impl Backend {
         let body = serde_json::to_vec(&call).map_err(|_| "failed")?;
         let (endpoint, backend) = (line.endpoint.clone(), Arc::clone(self));
         let (asked, answer) = oneshot::channel();
-        // Made on that thread: the client's connections stay there.
-        let work = move || async move {
+        let work = async move {
             let began = backend.clock.elapsed();
             let outcome = endpoint.call(&id, body).await;
             backend.finish(hook, began, &outcome);
@@ -189,7 +198,7 @@ impl Backend {
                 tracing::debug!(hook = hook.name(), %error, "the backend was not told");
             }
         };
-        let sent = self.arbiter.spawn_fn(move || drop(actix_rt::spawn(work())));
+        let sent = self.arbiter.spawn(work);
         if sent { Ok(answer) } else { Err("failed") }
     }
 
@@ -231,7 +240,7 @@ impl Line {
 }
 
 /// The hooks that have an address: what turns and what calls know of them.
-fn lines(config: &config::Hooks) -> (Vec<Switch>, [Option<Line>; Hook::ALL.len()]) {
+fn lines(config: &config::Hooks, client: &reqwest::Client) -> (Vec<Switch>, [Option<Line>; Hook::ALL.len()]) {
     let config::Hooks { connect, subscribe, publish, rpc, disconnect, .. } = config;
     let mut switches = Vec::new();
     let lines = Hook::ALL.map(|hook| {
@@ -247,7 +256,14 @@ fn lines(config: &config::Hooks) -> (Vec<Switch>, [Option<Line>; Hook::ALL.len()
         }
         switches.push(Switch { hook, namespaces });
         Some(Line {
-            endpoint: Endpoint { hook, url: url.clone(), deadline, retries: config.retries, key: config.key.clone() },
+            endpoint: Endpoint {
+                hook,
+                url: url.clone(),
+                deadline,
+                retries: config.retries,
+                key: config.key.clone(),
+                client: client.clone(),
+            },
             fallback,
             breaker: Breaker::new(config.breaker_failures, config.breaker_pause),
             places: Arc::new(Semaphore::new(config.in_flight)),

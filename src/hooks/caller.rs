@@ -1,14 +1,10 @@
 //! One call over HTTP: POST, deadline, retries with jittered backoff. Runs on the hooks' own thread, whose connections to
 //! the backend are kept open and shared.
 
-use std::{cell::OnceCell, time::Duration};
+use std::time::Duration;
 
-use awc::{
-    Client,
-    error::{ConnectError, PayloadError, SendRequestError},
-    http::{StatusCode, header},
-};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use reqwest::{Client, StatusCode, header, redirect};
 use tokio::time::{sleep, timeout};
 
 use super::call::{Answer, Hook, read};
@@ -22,12 +18,8 @@ const CONNECTIONS: usize = 256;
 /// … for so long without a call: less than backends keep theirs (Node.js has 5 s), so that none is used while it closes.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
-thread_local! {
-    static CLIENT: OnceCell<Client> = const { OnceCell::new() };
-}
-
 /// What is called, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) hook: Hook,
     pub(super) url: String,
@@ -37,6 +29,7 @@ pub(super) struct Endpoint {
     pub(super) retries: u32,
     /// Sent as a bearer; empty: none.
     pub(super) key: String,
+    pub(super) client: Client,
 }
 
 /// Why there is no answer, for operators.
@@ -92,28 +85,28 @@ impl Endpoint {
     }
 
     async fn attempt(&self, id: &str, body: &[u8]) -> Result<Answer, CallError> {
-        let client = CLIENT.with(|client| client.get_or_init(client_of_this_thread).clone());
-        let mut request = client
+        let mut request = self
+            .client
             .post(&self.url)
-            .insert_header((header::CONTENT_TYPE, "application/json"))
-            .insert_header(("x-dormouse-hook", self.hook.name()))
-            .insert_header(("idempotency-key", id));
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-dormouse-hook", self.hook.name())
+            .header("idempotency-key", id);
         if !self.key.is_empty() {
             request = request.bearer_auth(&self.key);
         }
-        let mut response = request.send_body(body.to_vec()).await.map_err(|error| match error {
-            // What awc calls it when a connection was closed before the answer.
-            SendRequestError::Connect(ConnectError::Disconnected) => {
-                CallError::Lost("closed without an answer".to_owned())
-            }
-            SendRequestError::Connect(error) => CallError::Connect(error.to_string()),
-            error => CallError::Lost(error.to_string()),
+        let sent = request.body(body.to_vec()).send().await;
+        let mut response = sent.map_err(|error| {
+            let words = words(&error);
+            if error.is_connect() { CallError::Connect(words) } else { CallError::Lost(words) }
         })?;
         let status = response.status();
-        let answer = response.body().limit(MOST_ANSWER_BYTES).await.map_err(|error| match error {
-            PayloadError::Overflow => CallError::Lie(format!("the answer has more than {MOST_ANSWER_BYTES} bytes")),
-            error => CallError::Lost(error.to_string()),
-        })?;
+        let mut answer = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(|error| CallError::Lost(words(&error)))? {
+            answer.extend_from_slice(&part);
+            if answer.len() > MOST_ANSWER_BYTES {
+                return Err(CallError::Lie(format!("the answer has more than {MOST_ANSWER_BYTES} bytes")));
+            }
+        }
         match status {
             StatusCode::OK | StatusCode::NO_CONTENT => read(self.hook, &answer).map_err(CallError::Lie),
             // What frameworks answer where somebody may not.
@@ -128,8 +121,28 @@ impl Endpoint {
     }
 }
 
-fn client_of_this_thread() -> Client {
-    let connector = awc::Connector::new().limit(CONNECTIONS).conn_keep_alive(KEEP_ALIVE);
-    // Deadlines are ours; where it is redirected to is nobody's business.
-    Client::builder().connector(connector).disable_timeout().disable_redirects().finish()
+/// One for all hooks: connections of one backend are shared.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub(super) fn client() -> reqwest::Result<Client> {
+    Client::builder()
+        .pool_max_idle_per_host(CONNECTIONS)
+        .pool_idle_timeout(KEEP_ALIVE)
+        // Where it is redirected to is nobody's business, and the backend is near.
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .build()
+}
+
+/// What went wrong, with its causes: the outermost says little.
+fn words(error: &reqwest::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        words.push_str(": ");
+        words.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    words
 }

@@ -83,15 +83,10 @@ impl ApiKeys {
         Ok(Self(RwLock::new(read(api)?)))
     }
 
-    /// Reads the keys again, with their files; returns how many there are.
-    ///
-    /// # Errors
-    /// As [`ApiKeys::new`]; the earlier keys stay.
-    pub fn reload(&self, api: &Api) -> Result<usize, String> {
-        let keys = read(api)?;
-        let count = keys.len();
+    /// From now on the others count.
+    pub fn replace(&self, others: Self) {
+        let keys = others.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
-        Ok(count)
     }
 
     fn all(&self) -> Arc<[Key]> {
@@ -112,7 +107,7 @@ pub(super) async fn admit(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     if let Some(gateway) = request.app_data::<web::Data<Gateway>>() {
         let scope = access.scope(request.method());
-        check(access, scope, &gateway.config, &gateway.keys, request.headers(), request.peer_addr())?;
+        check(access, scope, &gateway.config(), &gateway.keys, request.headers(), request.peer_addr())?;
     }
     match tokio::time::timeout(DEADLINE, next.call(request)).await {
         Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),

@@ -95,7 +95,7 @@ pub async fn drain(gateway: &Gateway, schedule: Schedule) {
 /// Asks everybody in batches, so that not all of them ask another node for a connection at once. A batch does not wait for
 /// the answers to the one before.
 async fn ask_to_leave(gateway: &Gateway, schedule: Schedule) {
-    let of = schedule.batches(gateway.sockets.open(), gateway.config.listen.drain_pace);
+    let of = schedule.batches(gateway.sockets.open(), gateway.config().listen.drain_pace);
     let batches = (0..of).map(|nth| async move {
         let (at, spread) = schedule.batch(nth);
         tokio::time::sleep(at).await;

@@ -53,17 +53,17 @@ where
     S: Service<(Stream, Option<SocketAddr>), Response = ()>,
 {
     let Some(_guest) = gateway.receive() else {
-        refuse(&gateway, &socket, "no_descriptors", FULL).await;
+        refuse(&gateway, &socket, "no_descriptors", FULL, Duration::ZERO).await;
         return Ok(());
     };
     let peer = socket.peer_addr().ok();
-    let most = gateway.config.limits.connections_per_address;
+    let most = gateway.config().limits.connections_per_address;
     let seat = match peer.filter(|_| most > 0) {
         None => None,
         Some(peer) => match gateway.addresses.seat(peer.ip(), most) {
             Some(seat) => Some(seat),
             None => {
-                refuse(&gateway, &socket, "too_many_of_address", TOO_MANY).await;
+                refuse(&gateway, &socket, "too_many_of_address", TOO_MANY, BRIEFLY).await;
                 return Ok(());
             }
         },
@@ -80,12 +80,12 @@ where
 
 /// Tells a client that is not let in, in one write. What it has said is thrown away first: the kernel answers unread bytes
 /// with a reset, which would take the words along.
-async fn refuse(gateway: &Gateway, socket: &TcpStream, why: &str, words: &str) {
+async fn refuse(gateway: &Gateway, socket: &TcpStream, why: &str, words: &str, patience: Duration) {
     gateway.metrics.handshakes.with_label_values(&[why]).inc();
     if gateway.tls.is_some() {
         return;
     }
-    if timeout(BRIEFLY, socket.readable()).await.is_ok() {
+    if timeout(patience, socket.readable()).await.is_ok() {
         let _ = socket.try_read(&mut [0; MOST_BYTES]);
     }
     // A client that is gone misses nothing.

@@ -4,7 +4,7 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -26,8 +26,6 @@ use crate::{
 
 /// What a gateway is made of.
 pub struct Plan {
-    /// What the server was started with.
-    pub config: Config,
     /// This node's opaque name.
     pub node: String,
     /// Started with the process.
@@ -63,6 +61,8 @@ pub struct Plan {
 /// See the module's text. Reads like the [`Plan`] it was made of.
 pub struct Gateway {
     plan: Plan,
+    /// Replaced as a whole by a reload.
+    config: RwLock<Arc<Config>>,
     draining: AtomicBool,
     /// How often handshakes may come.
     pace: Mutex<Rate>,
@@ -81,8 +81,25 @@ impl Deref for Gateway {
 impl Gateway {
     /// A gateway that accepts connections.
     #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        Self { plan, draining: AtomicBool::new(false), pace: Mutex::default(), guests: AtomicUsize::new(0) }
+    pub fn new(plan: Plan, config: Config) -> Self {
+        Self {
+            plan,
+            config: RwLock::new(Arc::new(config)),
+            draining: AtomicBool::new(false),
+            pace: Mutex::default(),
+            guests: AtomicUsize::new(0),
+        }
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on this is.
+    pub fn reconfigure(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// The node accepts new connections.
@@ -106,7 +123,7 @@ impl Gateway {
 
     /// Takes one of the handshakes that this second has, if there is one left.
     pub(super) fn takes_handshake(&self) -> bool {
-        let per_second = self.config.limits.handshakes_per_second;
+        let per_second = self.config().limits.handshakes_per_second;
         if per_second == 0 {
             return true;
         }

@@ -190,7 +190,7 @@ pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, Han
     if STANDARD.decode(key).is_ok_and(|key| key.len() != 16) || STANDARD.decode(key).is_err() {
         return Err(HandshakeError::Key);
     }
-    if is_gateway && !origin::admits(headers, &gateway.config) {
+    if is_gateway && !origin::admits(headers, &gateway.config()) {
         return Err(HandshakeError::Origin);
     }
     if !gateway.is_ready() {
@@ -199,7 +199,7 @@ pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, Han
     if !gateway.takes_handshake() {
         return Err(HandshakeError::Hurry);
     }
-    if !gateway.sockets.admit(gateway.config.limits.max_connections) {
+    if !gateway.sockets.admit(gateway.config().limits.max_connections) {
         return Err(HandshakeError::Full);
     }
     let mut response = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\

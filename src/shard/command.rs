@@ -1,7 +1,7 @@
 //! What operators and the HTTP side ask of a shard, each an actix message to its actor. They never share a queue with
 //! events: letters between hubs go through the inbox.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use actix::{AsyncContext as _, Handler, Message, MessageResult, WrapFuture as _};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use crate::{
         Shard,
         behaviour::{Behaviour, Cause, Description, Fault, Mail},
         core::Core,
+        intake::IntakeLimits,
         ledger::Ledger,
         network::Network,
         socket::Arrival,
@@ -25,6 +26,11 @@ use crate::{
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Adopt<B: Behaviour>(pub(super) Arrival<B::Opening>);
+
+/// From now on turns read these settings, and clients may say so much.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reconfigure<B: Behaviour>(pub Arc<B::Settings>, pub IntakeLimits);
 
 /// Count everything.
 #[derive(Message)]
@@ -191,6 +197,14 @@ impl<B: Behaviour> Handler<Adopt<B>> for Shard<B> {
     fn handle(&mut self, Adopt(arrival): Adopt<B>, _: &mut Self::Context) {
         self.core.borrow_mut().adopt(arrival);
         self.work.notify_one();
+    }
+}
+
+impl<B: Behaviour> Handler<Reconfigure<B>> for Shard<B> {
+    type Result = ();
+
+    fn handle(&mut self, Reconfigure(settings, intake): Reconfigure<B>, _: &mut Self::Context) {
+        self.core.borrow_mut().reconfigure(settings, intake);
     }
 }
 

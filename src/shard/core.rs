@@ -17,7 +17,7 @@ use crate::{
         behaviour::{Behaviour, Hub, Mail},
         execute::Next,
         inbox::{self, Inbox, Inboxes},
-        intake::{Intake, Verdict},
+        intake::{Intake, IntakeLimits, Verdict},
         jobs::{Finished, Jobs},
         ledger::Ledger,
         linger::Lingering,
@@ -158,6 +158,13 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             sockets: parts.sockets,
             beat: parts.beat,
         }
+    }
+
+    /// From the next turn on.
+    pub(super) fn reconfigure(&mut self, settings: Arc<B::Settings>, intake: IntakeLimits) {
+        self.turn.reconfigure(Arc::clone(&settings));
+        self.settings = settings;
+        self.intake.set_limits(intake);
     }
 
     /// One round; `true` when there is more to do at once.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::clock::Now;
+use crate::{clock::Now, config};
 
 /// What is counted together.
 const WINDOW_MS: u32 = 1000;
@@ -22,6 +22,18 @@ pub struct IntakeLimits {
     pub frames: u32,
     /// Bytes, framing included.
     pub bytes: u32,
+}
+
+impl IntakeLimits {
+    /// What a configuration asks for. Whoever may publish so much may also say so much: these limits never hold before those.
+    #[must_use]
+    pub fn new(limits: &config::Limits) -> Self {
+        let above =
+            |limit: u32, least: u64| if limit == 0 { 0 } else { limit.max(u32::try_from(least).unwrap_or(u32::MAX)) };
+        let publishes = 2 * u64::from(limits.publish_per_second) + u64::from(limits.publish_burst);
+        let bytes = publishes.saturating_mul(limits.max_frame_bytes as u64);
+        Self { frames: above(limits.frames_per_second, publishes), bytes: above(limits.bytes_per_second, bytes) }
+    }
 }
 
 #[derive(Default)]
@@ -53,6 +65,12 @@ pub(super) enum Verdict {
 impl Intake {
     pub(super) fn new(limits: IntakeLimits) -> Self {
         Self { limits, began_ms: 0, used: HashMap::new(), spent: 0 }
+    }
+
+    /// Holds from now on; who waits is read again.
+    pub(super) fn set_limits(&mut self, limits: IntakeLimits) {
+        self.limits = limits;
+        self.spent = self.used.values().filter(|used| used.is_spent(limits)).count();
     }
 
     /// The client in this slot has said so much.

@@ -54,7 +54,9 @@ pub use anatomy::{Piece, anatomy};
 pub use behaviour::{
     Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, label_index,
 };
-pub use command::{Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Sort, State, TakeCensus, Target};
+pub use command::{
+    Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Reconfigure, Sort, State, TakeCensus, Target,
+};
 pub use crowd::{Crowd, CrowdSetup};
 pub use evidence::{Evidence, RestoreError, filler};
 pub use intake::IntakeLimits;
@@ -71,10 +73,7 @@ pub use turn::{Job, Seed, Turn, Work};
 #[cfg(feature = "simulation")]
 pub use wires::{Line, Peer};
 
-use crate::{
-    config::{self, Config},
-    supervision::Policy,
-};
+use crate::{config::Config, supervision::Policy};
 
 pub use crate::config::OnStall;
 
@@ -121,18 +120,9 @@ impl Options {
             turn_stall: config.limits.turn_stall,
             on_stall: config.supervision.on_stall,
             walk: (shortest / 4).min(Duration::from_secs(1)),
-            intake: intake(&config.limits),
+            intake: IntakeLimits::new(&config.limits),
         }
     }
-}
-
-/// Whoever may publish so much may also say so much: these limits never hold before those.
-fn intake(limits: &config::Limits) -> IntakeLimits {
-    let above =
-        |limit: u32, least: u64| if limit == 0 { 0 } else { limit.max(u32::try_from(least).unwrap_or(u32::MAX)) };
-    let publishes = 2 * u64::from(limits.publish_per_second) + u64::from(limits.publish_burst);
-    let bytes = publishes.saturating_mul(limits.max_frame_bytes as u64);
-    IntakeLimits { frames: above(limits.frames_per_second, publishes), bytes: above(limits.bytes_per_second, bytes) }
 }
 
 /// How many sockets the node has, for admission.

@@ -103,6 +103,10 @@ impl<B: Behaviour> Turn<B> {
         }
     }
 
+    pub(super) fn reconfigure(&mut self, settings: Arc<B::Settings>) {
+        self.settings = settings;
+    }
+
     /// Points the context at the next turn.
     pub fn begin(&mut self, now: Now, connection: ConnectionId, generation: u32) {
         (self.now, self.connection, self.generation, self.label) = (now, connection, generation, 0);

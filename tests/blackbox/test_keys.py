@@ -152,14 +152,14 @@ def test_keys_rotate_without_a_restart_and_a_bad_file_keeps_the_old_ones(start, 
     stays.identify(before)
     assert not admits(server, after)
     write(jwk("EdDSA", "old"), jwk("EdDSA", "new", new))
-    reload("auth keys read again")
+    reload("configuration read again")
     assert admits(server, before) and admits(server, after)
     jwks.write_text('{"keys": [')
-    reload("auth keys stay as they were")
+    reload("the configuration stays as it was")
     assert any("is not JSON" in line and "jwks.json" in line for line in server.log)
     assert admits(server, before) and admits(server, after)
     write(jwk("EdDSA", "new", new))
-    reload("auth keys read again")
+    reload("configuration read again")
     assert not admits(server, before) and admits(server, after)
     assert stays.whoami()["user"] == "alice", "who is identified stays until his token expires"
 
@@ -244,7 +244,7 @@ def test_a_key_of_the_api_does_what_its_scopes_say(start, tmp_path):
     assert server.http.get("/metrics", headers=anew).status_code == 200
     secret.unlink()
     server.process.send_signal(signal.SIGHUP)
-    eventually(lambda: any("api keys stay as they were" in line for line in server.log), "the reason in the log")
+    eventually(lambda: any("the configuration stays as it was" in line for line in server.log), "the reason in the log")
     assert server.http.get("/metrics", headers=anew).status_code == 200
 
 
@@ -313,7 +313,7 @@ keys = ["hush-operator", {{file = "{tmp_path}/api", scopes = ["read"]}}]
         (tmp_path / "jwks.json").write_text("hush")
         (tmp_path / "api").write_text("hush\nhush")
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: any("api keys stay as they were" in line for line in server.log), "the reload")
+        eventually(lambda: any("the configuration stays as it was" in line for line in server.log), "the reload")
     finally:
         server.stop()
     assert any("TRACE" in line for line in server.log), "the log says all it can"

@@ -194,9 +194,9 @@ def test_certificates_are_exchanged_under_load_without_a_disconnect(tmp_path, jo
                       lambda: authority.key.write_text("no key"),
                       lambda: Authority(tmp_path / "other").key.rename(authority.key)]:
             spoil()
-            told = len([line for line in server.log if "certificate stays as it was" in line])
+            told = len([line for line in server.log if "configuration stays as it was" in line])
             server.process.send_signal(signal.SIGHUP)
-            eventually(lambda: len([line for line in server.log if "certificate stays as it was" in line]) > told,
+            eventually(lambda: len([line for line in server.log if "configuration stays as it was" in line]) > told,
                        "the mistake is told")
             assert serial_of(server) == shown
     finally:
@@ -318,3 +318,42 @@ def test_mistakes_in_the_files_are_told_before_anything_starts(tmp_path):
     good = [flag for key, value in one.settings().items() for flag in ("--set", f"{key}={value}")]
     done = subprocess.run([binary(), "check", *good], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0 and "TLS" in done.stdout, done.stdout + done.stderr
+
+
+def memory_of(server) -> int:
+    """Bytes of the process, shared ones in part."""
+    with open(f"/proc/{server.process.pid}/smaps_rollup", encoding="utf8") as rollup:
+        return next(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:"))
+
+
+def test_an_idle_connection_keeps_its_keys_and_no_buffer(tmp_path):
+    """Printed: what a connection costs in user space beyond one without TLS."""
+    authority = Authority(tmp_path / "authority")
+    costs = []
+    for settings, context in [({}, None), (authority.settings(), authority.context())]:
+        server = Server(tmp_path / f"server{len(costs)}", settings, ssl=context)
+        opened = []
+
+        def dial(count, server=server, context=context, opened=opened):
+            for _ in range(count):
+                bare = socket.create_connection(("127.0.0.1", server.port), 10)
+                link = context.wrap_socket(bare, server_hostname="127.0.0.1") if context else bare
+                link.sendall(b"GET /v1/gateway?token=ann&subscribe=room:x HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+                             b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+                opened.append(link)
+            for link in opened[-count:]:
+                got = b""
+                while b'"op":"ready"' not in got:
+                    got += link.recv(65536)
+
+        dial(300)
+        before = memory_of(server)
+        dial(2000)
+        eventually(lambda: server.node()["connections"]["dormant"] == 2300, "all sleep")
+        costs.append((memory_of(server) - before) / 2000)
+        for link in opened:
+            link.close()
+        server.stop()
+    plain, secure = costs
+    print(f"bytes of an idle connection: {plain:.0f} without TLS, {secure:.0f} with it")
+    assert secure - plain < 6000

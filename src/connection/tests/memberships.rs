@@ -189,12 +189,23 @@ fn who_leaves_hears_no_more_whatever_was_under_way() {
         .run(Mail::Message(&left(&bench, "chat:a")))
         .says([json!({"op": "membership", "channel": "chat:a", "left": true})])
         .asks(&["unsubscribe chat:a ann"]);
-    bench.run(Mail::Message(&left(&bench, "chat:a"))).is_nothing();
 
+    // Also a session that is not subscribed there.
+    let told = json!({"op": "membership", "channel": "chat:a", "left": true});
+    let mut other = Bench::ready(&[]);
+    other.run(Mail::Message(&left(&other, "chat:a"))).says([told.clone()]).asks(&[]);
+
+    // Who asked hears no more at once, and is told with all the others.
     let mut asking = Bench::ready(&["chat:a"]);
     let effects = asking.answer("chat:a", Purpose::Request(Some(1)), Answer::Left(true));
     let reply = json!({"op": "reply", "id": 1, "ok": {}});
-    effects.says([json!({"op": "membership", "left": true}), reply]).asks(&["unsubscribe chat:a ann"]);
+    effects.says([reply.clone()]).asks(&["unsubscribe chat:a ann"]);
+    asking.run(Mail::Message(&left(&asking, "chat:a"))).says([told]).asks(&[]);
+
+    // Who was none of the members only hears that it is so.
+    let mut stranger = Bench::ready(&["chat:a"]);
+    stranger.answer("chat:a", Purpose::Request(Some(1)), Answer::Left(false)).says([reply]).asks(&[]);
+    assert_eq!(stranger.record.channels().len(), 1, "its subscription goes on");
 
     let mut entering = Bench::ready(&[]);
     entering.run(Mail::Message(&joined(&entering, "chat:a")));

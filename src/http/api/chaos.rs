@@ -26,7 +26,7 @@ pub(crate) struct Hit {
 }
 
 pub(crate) async fn inject(gateway: Data<Gateway>, body: Body) -> Answered<Hit> {
-    if !gateway.config.chaos.enabled {
+    if !gateway.config().chaos.enabled {
         let message = "chaos is off on this server; start it with `dormouse serve --set chaos.enabled=true`";
         return Err(ApiError::not_found(message));
     }

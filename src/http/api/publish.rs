@@ -91,7 +91,7 @@ fn send(gateway: &Gateway, publish: Publish<'_>) -> Result<Asked, ApiError> {
         return Err(ApiError::bad_request(message));
     }
     data::check(publish.data)?;
-    let most = gateway.config.limits.max_frame_bytes;
+    let most = gateway.config().limits.max_frame_bytes;
     let bytes = publish.data.get().len();
     if bytes > most {
         let message = format!("`data` has {bytes} bytes, limits.max_frame_bytes allows {most}");
