@@ -78,6 +78,7 @@
 //! | TLS | `tls/session.rs` (bytes), `tls/acceptor.rs` (files), `shard/transport.rs` |
 //! | a route of the API | `http/routes.rs`, `http/api/`, `http/openapi.json` |
 //! | a page, the JavaScript client | `http/assets/`, listed in `http/pages.rs` |
+//! | what a shard tells about itself | `shard/survey.rs`, `shard/slowest.rs`, `shard/probe.rs` |
 //! | a key of the configuration | `config/sections.rs`, `config/rules.rs`, `config/dormouse.toml` |
 //! | a metric | `telemetry.rs`; counted on the hot path: `shard/stats.rs` |
 //! | a long-lived part | `node.rs`, started through [`supervision::Children`] |
