@@ -17,7 +17,7 @@ use crate::{
     connection::{self, ConnectionActor, Settings},
     echo::{self, Echo, EchoSettings, NoHub},
     hooks::Hooks,
-    http::{self, Gateway},
+    http::{self, Gateway, Live},
     id::ConnectionId,
     shard::{self, Behaviour as _, ReplayError, Replayed, ReturnAddress, Shards, Sockets},
     store::{Faults, Store, Warden},
@@ -69,6 +69,7 @@ async fn run(config: Config, descriptors: u64) -> anyhow::Result<()> {
     let began = gateway.clock.elapsed();
     http::drain(&gateway, schedule).await;
     let left = || schedule.end.saturating_sub(gateway.clock.elapsed() - began);
+    gateway.live.end(left().min(FEED_PATIENCE)).await;
     let stop_http = async {
         handle.stop(false).await;
         serving.await?.context("an http worker failed")
@@ -114,6 +115,9 @@ pub fn behaviour_of(file: &CrashFile) -> Result<&'static str, ReplayError> {
         _ => Err(ReplayError::Behaviour { found, known: "\"gateway\" and \"echo\"" }),
     }
 }
+
+/// Who watches the live feed has so long to take its close frame.
+const FEED_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What runs beside the HTTP workers.
 struct Threads {
@@ -242,9 +246,12 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Arc<
         watchdog,
         crashes,
         faults,
+        live: Live::default(),
     });
+    let gateway = Arc::new(gateway);
+    http::start_sampler(&system, &watcher.handle(), &gateway);
     let arbiters = [watcher, scribe].into_iter().chain(calls).chain(arbiters).collect();
-    Ok((Arc::new(gateway), settings, Threads { arbiters, store, disk: [writer, reading] }))
+    Ok((gateway, settings, Threads { arbiters, store, disk: [writer, reading] }))
 }
 
 /// Actors that serve the whole node; each may use those started before it.
