@@ -78,7 +78,7 @@
 //! | TLS | `tls/session.rs` (bytes), `tls/acceptor.rs` (files), `shard/transport.rs` |
 //! | a route of the API | `http/routes.rs`, `http/api/`, `http/openapi.json` |
 //! | a page, the JavaScript client | `http/assets/`, listed in `http/pages.rs` |
-//! | what the dashboard and `dormouse top` show | `http/live/sample.rs`, `http/live/health.rs` |
+//! | what the dashboard and `dormouse top` show | `http/live/sample.rs`, `http/live/health.rs`, then `http/assets/dashboard/`, `cli/top/screen.rs` |
 //! | who watches the node, and how often | `http/live/mod.rs`, `http/live/sampler.rs`, `http/live/viewer.rs` |
 //! | what a shard tells about itself | `shard/survey.rs`, `shard/slowest.rs`, `shard/probe.rs` |
 //! | a key of the configuration | `config/sections.rs`, `config/rules.rs`, `config/dormouse.toml` |
