@@ -233,7 +233,7 @@ impl<'a> Screen<'a> {
                 number(&one["mailbox"]),
                 bytes(&one["outbox_bytes"]),
                 number(&one["restarts"]),
-                of("subscriptions"),
+                number(&one["channels"]),
                 one["idle_ms"].as_u64().map_or_else(|| NOTHING.to_owned(), age),
                 number(&one["record_bytes"]),
             ]);
@@ -310,7 +310,7 @@ mod tests {
     fn sample() -> Value {
         let connection = |id: &str, mailbox: u64| {
             json!({"connection": id, "user": "al\u{1b}[2Jice", "state": "awake", "shard": 0, "mailbox": mailbox,
-                "outbox_bytes": 2048, "restarts": 1, "subscriptions": ["a", "b"], "idle_ms": 61_000, "record_bytes": 186})
+                "outbox_bytes": 2048, "restarts": 1, "channels": 2, "idle_ms": 61_000, "record_bytes": 186})
         };
         json!({
             "node": "n1", "version": "0.1.0", "uptime_ms": 7_260_000, "health": {"state": "healthy", "text": "All is well."},

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::{
     http::live::{health::Health, point::Point, process::Process},
+    id::ConnectionId,
     protocol::close::Close,
-    shard::{ConnectionView, Ledger, SlowTurn, Sort},
+    shard::{ConnectionView, Ledger, SlowTurn, Sort, State},
     supervision::{Child, CrashLine, Stall},
 };
 
@@ -59,6 +60,8 @@ pub(super) struct Connections {
     /// Since when awake and dormant, outboxes, pending events and the worst connections are known: counting them walks over
     /// the table, which a shard with very many connections is asked for less often.
     pub(super) counted_ms_ago: u64,
+    /// How long the slowest shard was busy with that, in microseconds.
+    pub(super) counted_in_us: u64,
 }
 
 /// Since the start.
@@ -148,10 +151,46 @@ pub(super) struct ShardLine {
 /// The first by each order of `/v1/connections?sort=`, those at zero left out.
 #[derive(Clone, Default, Serialize)]
 pub(super) struct Worst<'a> {
-    pub(super) mailbox: Vec<&'a ConnectionView>,
-    pub(super) outbox: Vec<&'a ConnectionView>,
-    pub(super) restarts: Vec<&'a ConnectionView>,
-    pub(super) idle: Vec<&'a ConnectionView>,
+    pub(super) mailbox: Vec<Line<'a>>,
+    pub(super) outbox: Vec<Line<'a>>,
+    pub(super) restarts: Vec<Line<'a>>,
+    pub(super) idle: Vec<Line<'a>>,
+}
+
+/// As in `/v1/connections`, but for channels: names of a hundred of them, times all that are listed, would be most of a
+/// sample.
+#[derive(Clone, Serialize)]
+pub(super) struct Line<'a> {
+    connection: ConnectionId,
+    user: Option<&'a str>,
+    shard: u16,
+    state: State,
+    generation: u32,
+    restarts: u32,
+    mailbox: usize,
+    outbox_bytes: usize,
+    /// How many.
+    channels: usize,
+    idle_ms: u32,
+    record_bytes: usize,
+}
+
+impl<'a> From<&'a ConnectionView> for Line<'a> {
+    fn from(view: &'a ConnectionView) -> Self {
+        Self {
+            connection: view.connection,
+            user: view.user.as_deref(),
+            shard: view.shard,
+            state: view.state,
+            generation: view.generation,
+            restarts: view.restarts,
+            mailbox: view.mailbox,
+            outbox_bytes: view.outbox_bytes,
+            channels: view.subscriptions.len(),
+            idle_ms: view.idle_ms,
+            record_bytes: view.record_bytes,
+        }
+    }
 }
 
 impl<'a> Worst<'a> {
@@ -163,8 +202,7 @@ impl<'a> Worst<'a> {
         let by = |nth: usize, sort: Sort| {
             let mut all: Vec<_> = shards.clone().flat_map(|worst| &worst[nth]).collect();
             all.sort_by_key(|view| (std::cmp::Reverse(view.rank(sort)), view.connection));
-            all.truncate(most);
-            all
+            all.into_iter().take(most).map(Line::from).collect()
         };
         let [mailbox, outbox, restarts, idle] = Sort::ALL;
         Self { mailbox: by(0, mailbox), outbox: by(1, outbox), restarts: by(2, restarts), idle: by(3, idle) }

@@ -136,6 +136,7 @@ impl Watch {
             parked: point.parked,
             most: gateway.config.limits.max_connections,
             counted_ms_ago: now.micros.saturating_sub(self.shards.walked_at()) / 1_000,
+            counted_in_us: self.shards.walk_us(),
         };
         let (ledger, descriptors) = (self.shards.ledger(), Descriptors::from(process));
         let shards = self.shards.lines(&point.lag);

@@ -67,8 +67,7 @@ impl Shards {
     /// Asks every shard that does not owe an answer already; `worst`: for how many connections of each order.
     pub(super) async fn ask(&mut self, gateway: &Gateway, worst: usize) {
         let micros = gateway.clock.micros();
-        let took = self.known.iter().filter_map(|known| known.walk.as_ref()).map(|walk| walk.took_us).max();
-        let walk = self.walked_at + took.unwrap_or(0) * RATION <= micros;
+        let walk = self.walked_at + self.walk_us() * RATION <= micros;
         let ask = async |(number, known): (usize, &mut Known)| {
             let answer = known.asked.get_or_insert_with(|| {
                 let shards = gateway.shards.clone();
@@ -94,6 +93,11 @@ impl Shards {
     /// When tables were counted, in microseconds of the clock.
     pub(super) fn walked_at(&self) -> u64 {
         self.walked_at
+    }
+
+    /// How long the longest of those walks took, in microseconds.
+    pub(super) fn walk_us(&self) -> u64 {
+        self.known.iter().filter_map(|known| known.walk.as_ref()).map(|walk| walk.took_us).max().unwrap_or(0)
     }
 
     /// Connections with a socket.

@@ -37,7 +37,7 @@ export class Tables {
         { text: one.user ?? "not identified", kind: one.user ? "name" : "name soft", title: one.user ?? "" },
         { text: one.state, kind: `state ${one.state}` },
         right(count(one.shard)), right(count(one.mailbox)), right(bytes(one.outbox_bytes)), right(count(one.restarts)),
-        right(count(one.subscriptions.length)), right(age(one.idle_ms)), right(bytes(one.record_bytes)),
+        right(count(one.channels)), right(age(one.idle_ms)), right(bytes(one.record_bytes)),
       ],
     })), NOBODY[sort]);
     this.slowest.show(sample.slowest.slice(0, MOST_TURNS).map((turn) => ({
