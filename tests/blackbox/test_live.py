@@ -5,6 +5,8 @@ A viewer is a bare WebSocket; samples are awaited, never slept for.
 
 import json
 import re
+import signal
+import socket
 
 import pytest
 from client import PATIENCE, Client, eventually, fresh
@@ -245,6 +247,21 @@ def test_a_key_is_never_logged_nor_taken_from_the_address(keyed):
     assert not any("the whole" in line for line in keyed.log)
 
 
+def test_a_key_that_is_taken_back_ends_it(start, tmp_path):
+    secret = tmp_path / "watcher"
+    secret.write_text("first")
+    server = start({"api.keys": f'[{{file = "{secret}", scopes = ["read"]}}]'})
+    with Viewer(server, "first") as by_header, Viewer(server) as by_message:
+        by_message.say(key="first")
+        for viewer in (by_header, by_message):
+            viewer.sample()
+        secret.write_text("second")
+        server.process.send_signal(signal.SIGHUP)
+        assert (by_header.closed(), by_message.closed()) == (4501, 4501)
+    with Viewer(server, "second") as viewer:
+        viewer.sample()
+
+
 def test_pages_of_elsewhere_are_refused(plain, keyed):
     for server in (plain, keyed):
         assert refusal(server, origin="https://evil.example") == 403
@@ -263,8 +280,6 @@ def test_a_handshake_must_be_one(server):
 
 
 def status_of(server, head) -> int:
-    import socket
-
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as sock:
         sock.sendall(head.encode())
         return int(sock.recv(4096).split()[1])

@@ -16,6 +16,7 @@ use crate::{
         auth,
         error::ApiError,
         gateway::Gateway,
+        handshake::bearer,
         live::{LONGEST, seconds, viewer::Viewer},
         query::Query,
     },
@@ -41,7 +42,8 @@ pub(in crate::http) async fn watch(
     let Some(seat) = gateway.live.sit_down(every) else {
         return Err(busy("as many watch the live feed as there is room for").into());
     };
-    let viewer = Viewer::new(gateway, seat, scopes);
+    let key = auth::has_keys(&gateway.keys).then(|| bearer(request.headers())).flatten();
+    let viewer = Viewer::new(gateway, seat, scopes, key);
     WsResponseBuilder::new(viewer, &request, payload).frame_size(MOST_BYTES).start()
 }
 

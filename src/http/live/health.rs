@@ -20,6 +20,8 @@ const MINUTE_MICROS: u64 = 60_000_000;
 const LATE_SECONDS: f32 = 0.1;
 /// A commit this slow keeps publishers waiting.
 const SLOW_COMMIT_SECONDS: f32 = 0.25;
+/// Results of handshakes that found no room on the node.
+const FULL: [&str; 2] = ["too_many_connections", "no_descriptors"];
 /// Of what there is at most, this part is nearly all.
 const NEARLY: f64 = 0.9;
 
@@ -50,6 +52,8 @@ pub(super) struct Signs<'a> {
     pub(super) actors: &'a [Child],
     /// The most frequent first.
     pub(super) crashes: &'a [CrashLine],
+    /// Hooks whose backend has failed so often that it is not called for now.
+    pub(super) broken_hooks: &'a [String],
     pub(super) minute: Counts,
     pub(super) ready: bool,
 }
@@ -73,7 +77,7 @@ impl Counts {
             gave_up: totals.gave_up,
             overflowed: ledger.dropped(Drop::Overflow),
             poisoned: ledger.dropped(Drop::Crash),
-            turned_away: totals.handshakes.get("too_many_connections").copied().unwrap_or_default(),
+            turned_away: FULL.iter().filter_map(|result| totals.handshakes.get(*result)).sum(),
         }
     }
 
@@ -148,6 +152,11 @@ impl Signs<'_> {
         {
             wrong.push(format!("The disk is slow: one commit in a hundred takes {:.0} ms.", commit * 1e3));
         }
+        wrong.extend(
+            self.broken_hooks
+                .iter()
+                .map(|hook| format!("The backend of the hook {hook} fails and is not called; its fallback decides.")),
+        );
         self.count(&mut wrong);
         let Connections { total, most, .. } = self.connections;
         if total as f64 >= NEARLY * most as f64 {
@@ -202,6 +211,7 @@ mod tests {
             stalled: &[],
             actors: &[],
             crashes: &[],
+            broken_hooks: &[],
             minute: Counts::default(),
             ready: true,
         }
@@ -224,6 +234,7 @@ mod tests {
     fn what_hangs_comes_first_and_all_that_is_wrong_is_told() {
         let mut point = Point::default();
         point.commit.p99 = Some(0.3);
+        let broken_hooks = ["connect".to_owned()];
         let (shard, kind) = ("shard-1".into(), "frame".to_owned());
         let stalled =
             [Stall { shard, connection: ConnectionId::new(1, 2, 3), kind, lasted: Duration::from_millis(3_200) }];
@@ -232,12 +243,14 @@ mod tests {
             ShardLine { shard: 1, answers: false, lag: None, ..ShardLine::default() },
         ];
         let minute = Counts { crashed: 2, gave_up: 1, overflowed: 12, ..Counts::default() };
-        let (state, text) = told(&Signs { stalled: &stalled, shards: &shards, minute, ..signs(&point) });
+        let (state, text) =
+            told(&Signs { stalled: &stalled, shards: &shards, broken_hooks: &broken_hooks, minute, ..signs(&point) });
         assert_eq!(state, State::Degraded);
         assert_eq!(
             text,
             "shard-1 hangs in a turn over `frame` of c10000002000003, for 3.2 s by now. shard-0 is late: its clockwork runs \
-             250 ms behind. The disk is slow: one commit in a hundred takes 300 ms. 1 connection was given up within a minute. \
+             250 ms behind. The disk is slow: one commit in a hundred takes 300 ms. The backend of the hook connect fails and is not called; its \
+             fallback decides. 1 connection was given up within a minute. \
              12 events were dropped: mailboxes were full within a minute. 2 crashes within a minute, the last at somewhere."
         );
     }

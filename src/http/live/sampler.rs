@@ -148,6 +148,7 @@ impl Watch {
             stalled: &stalled,
             actors: &actors,
             crashes: &crashes,
+            broken_hooks: &tally.broken_hooks,
             minute: self.minute.count(now.micros, Counts::of(&tally.totals, &ledger)),
             ready: gateway.is_ready(),
         });

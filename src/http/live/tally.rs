@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::{IntCounterVec, core::Collector as _};
+use prometheus::{IntCounterVec, IntGaugeVec, core::Collector as _};
 
 use crate::http::{
     gateway::Gateway,
@@ -22,6 +22,8 @@ pub(super) struct Tally {
     pub(super) commit: Spread,
     /// By shard.
     pub(super) lag: Vec<Spread>,
+    /// Hooks whose breaker is open.
+    pub(super) broken_hooks: Vec<String>,
 }
 
 impl Tally {
@@ -57,6 +59,7 @@ impl Tally {
             restart: Spread::of(&metrics.restart_seconds),
             commit: Spread::of(&metrics.store_commit_seconds),
             lag: (0..gateway.shards.count()).map(lag).collect(),
+            broken_hooks: open(&metrics.hook_breaker),
         }
     }
 }
@@ -73,6 +76,14 @@ fn by_label(counters: &IntCounterVec) -> BTreeMap<String, u64> {
         .collect()
 }
 
+/// Labels whose gauge is not zero.
+fn open(gauges: &IntGaugeVec) -> Vec<String> {
+    let families = gauges.collect();
+    let metrics = families.iter().flat_map(|family| family.get_metric());
+    let open = metrics.filter(|metric| metric.get_gauge().get_value() > 0.0);
+    open.filter_map(|metric| Some(metric.get_label().first()?.value().to_owned())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +96,8 @@ mod tests {
         metrics.closes.with_label_values(&["1000"]).inc_by(3);
         metrics.closes.with_label_values(&["4503"]).inc();
         assert_eq!(by_label(&metrics.closes), [("1000".to_owned(), 3), ("4503".to_owned(), 1)].into());
+        metrics.hook_breaker.with_label_values(&["connect"]).set(1);
+        metrics.hook_breaker.with_label_values(&["publish"]).set(0);
+        assert_eq!(open(&metrics.hook_breaker), ["connect"]);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Stranger ── a key with the scope `read` ──▶ Guest ── hello, past, samples ──▶ closed 1001 when the node leaves
-//!    └── no key in time: closed 4500; another one: closed 4501
+//!    └── no key in time: closed 4500; another one: closed 4501         a key that is taken back: closed 4501
 //! ```
 //! Its outbox is the one message under way: while the socket takes nothing the actor is not polled (`socket.rs`), and what is
 //! told meanwhile replaces what was told before.
@@ -38,6 +38,8 @@ pub(super) struct Viewer {
     seat: Seat,
     /// `None`: a stranger.
     scopes: Option<Vec<Scope>>,
+    /// What let it in, where a key was needed: a reload of the keys may take that back.
+    key: Option<String>,
     /// When the sample was taken that it got last, in microseconds of the clock.
     sent: Option<u64>,
 }
@@ -74,8 +76,8 @@ struct Refusal<'a> {
 type Ctx = WebsocketContext<Viewer>;
 
 impl Viewer {
-    pub(super) fn new(gateway: Data<Gateway>, seat: Seat, scopes: Option<Vec<Scope>>) -> Self {
-        Self { gateway, seat, scopes, sent: None }
+    pub(super) fn new(gateway: Data<Gateway>, seat: Seat, scopes: Option<Vec<Scope>>, key: Option<String>) -> Self {
+        Self { gateway, seat, scopes, key, sent: None }
     }
 
     fn welcome(&mut self, ctx: &mut Ctx) {
@@ -101,6 +103,11 @@ impl Viewer {
             return end(ctx, Close::GOING_AWAY);
         }
         let (Some(taken), Some(_)) = (told.latest, &self.scopes) else { return };
+        if self.key.is_some()
+            && let Err(error) = auth::open(&self.gateway.keys, self.key.as_deref(), Scope::Read)
+        {
+            return refuse(ctx, error);
+        }
         let micros = |time: Duration| time.as_micros() as u64;
         let every = micros(self.seat.every().saturating_sub(SLACK));
         let stale = self.gateway.clock.micros().saturating_sub(taken.micros) > micros(self.seat.every() * 2);
@@ -123,7 +130,7 @@ impl Viewer {
         }
         match auth::open(&self.gateway.keys, key.as_deref(), Scope::Read) {
             Ok(scopes) => {
-                self.scopes = Some(scopes);
+                (self.scopes, self.key) = (Some(scopes), key);
                 self.welcome(ctx);
             }
             Err(error) => refuse(ctx, error),
