@@ -22,6 +22,8 @@ class Viewer:
 
     def __init__(self, server, key=None, **options):
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if server.ssl:
+            options.setdefault("ssl", server.ssl)
         self.ws = connect(server.url("ws", "/v1/live"), proxy=None, compression=None, max_size=None, ping_interval=None,
                           legacy=True, additional_headers=headers, **options)
 
@@ -198,6 +200,17 @@ def test_what_is_inspected_shows_its_record_and_no_secret(server, join):
     assert record["phase"] == "ready" and record["identity"]["user"] == one.user
     assert record["identity"]["secret"] == "hidden" and one.ready["session"] not in seen.text
     assert "record" not in server.http.get("/v1/connections?limit=1").json()["connections"][0]
+
+
+def test_it_is_the_same_over_tls(start, tmp_path):
+    from test_tls import Authority
+
+    authority = Authority(tmp_path / "authority")
+    server = start(authority.settings(), ssl=authority.context())
+    with Viewer(server, origin=server.url("http")) as viewer:
+        first = viewer.sample()
+        assert viewer.sample()["seq"] == first["seq"] + 1
+    assert server.http.get("/v1/live").json()["node"] == first["node"]
 
 
 # Who may see it.
