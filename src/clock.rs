@@ -136,6 +136,13 @@ pub fn block(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// Processor time that this process has taken, all its threads together.
+#[must_use]
+pub fn processor_time() -> Duration {
+    let taken = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(taken.tv_sec as u64, taken.tv_nsec as u32)
+}
+
 /// Wall time in milliseconds since 1970-01-01 UTC.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]

@@ -14,7 +14,7 @@
 //! main        chooses the allocator
 //! cli         one file per command; the client commands speak the HTTP API
 //! node        the one place that constructs and wires; start, signals, the end
-//! http        listener, handshake and admission, API (http/api/), pages, metrics page, drain
+//! http        listener, handshake and admission, API (http/api/), pages, metrics page, live feed (http/live/), drain
 //! connection  ConnectionActor: one handler per message, the record, one function per op
 //! echo        the smallest behaviour: sends everything back
 //! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed), desk (who a
@@ -78,6 +78,9 @@
 //! | TLS | `tls/session.rs` (bytes), `tls/acceptor.rs` (files), `shard/transport.rs` |
 //! | a route of the API | `http/routes.rs`, `http/api/`, `http/openapi.json` |
 //! | a page, the JavaScript client | `http/assets/`, listed in `http/pages.rs` |
+//! | what the dashboard and `dormouse top` show | `http/live/sample.rs`, `http/live/health.rs`, then `http/assets/dashboard/`, `cli/top/screen.rs` |
+//! | who watches the node, and how often | `http/live/mod.rs`, `http/live/sampler.rs`, `http/live/viewer.rs` |
+//! | what a shard tells about itself | `shard/survey.rs`, `shard/slowest.rs`, `shard/probe.rs` |
 //! | a key of the configuration | `config/sections.rs`, `config/rules.rs`, `config/dormouse.toml` |
 //! | a metric | `telemetry.rs`; counted on the hot path: `shard/stats.rs` |
 //! | a long-lived part | `node.rs`, started through [`supervision::Children`] |

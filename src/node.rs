@@ -19,7 +19,7 @@ use crate::{
     connection::{self, ConnectionActor, Settings},
     echo::{self, Echo, EchoSettings, NoHub},
     hooks::Hooks,
-    http::{self, Gateway},
+    http::{self, Gateway, Live},
     id::ConnectionId,
     shard::{self, Behaviour as _, ReplayError, Replayed, ReturnAddress, Shards, Sockets},
     store::{Faults, Store, Warden},
@@ -75,6 +75,7 @@ async fn run(config: Config, source: reload::Source, logs: LogFilter, descriptor
     let began = gateway.clock.elapsed();
     http::drain(&gateway, schedule).await;
     let left = || schedule.end.saturating_sub(gateway.clock.elapsed() - began);
+    gateway.live.end(left().min(FEED_PATIENCE)).await;
     let stop_http = async {
         handle.stop(false).await;
         serving.await?.context("an http worker failed")
@@ -120,6 +121,9 @@ pub fn behaviour_of(file: &CrashFile) -> Result<&'static str, ReplayError> {
         _ => Err(ReplayError::Behaviour { found, known: "\"gateway\" and \"echo\"" }),
     }
 }
+
+/// Who watches the live feed has so long to take its close frame.
+const FEED_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What runs beside the HTTP workers.
 struct Threads {
@@ -247,9 +251,12 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hook
         watchdog,
         crashes,
         faults,
+        live: Live::default(),
     };
+    let gateway = Arc::new(Gateway::new(plan, config));
+    http::start_sampler(&system, &watcher.handle(), &gateway);
     let arbiters = [watcher, scribe].into_iter().chain(calls).chain(arbiters).collect();
-    Ok((Arc::new(Gateway::new(plan, config)), hooks, Threads { arbiters, store, disk: [writer, reading] }))
+    Ok((gateway, hooks, Threads { arbiters, store, disk: [writer, reading] }))
 }
 
 /// Actors that serve the whole node; each may use those started before it.

@@ -59,6 +59,12 @@ const RESTART_SECONDS: &[f64] = &[
     1e-6, 2e-6, 3e-6, 4e-6, 6e-6, 8e-6, 12e-6, 16e-6, 24e-6, 32e-6, 48e-6, 64e-6, 80e-6, 100e-6, 150e-6, 250e-6,
     500e-6, 1e-3, 4e-3, 16e-3, 64e-3, 256e-3, 1.0, 4.0,
 ];
+/// A delivery takes from a few microseconds to whatever a slow socket takes: every step a doubling, for percentiles are read
+/// from it.
+const DELIVERY_SECONDS: &[f64] = &[
+    8e-6, 16e-6, 32e-6, 64e-6, 128e-6, 256e-6, 512e-6, 1e-3, 2e-3, 4e-3, 8e-3, 16e-3, 32e-3, 64e-3, 128e-3, 256e-3,
+    512e-3, 1.0, 2.0, 4.0, 8.0,
+];
 /// 32 B … 16 KiB, ×2.
 const BYTES: &[f64] = &[32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 16384.0];
 
@@ -162,6 +168,8 @@ metrics! {
     events_published: IntCounter = counter, "dormouse_events_published_total";
     /// Events the kernel took, per connection.
     events_delivered: IntCounter = counter, "dormouse_events_delivered_total";
+    /// From an event's offset until the kernel takes it for a subscriber, of one delivery a shard at a time: at most twenty a second, none of over 10 s.
+    delivery_seconds: Histogram = histogram(DELIVERY_SECONDS), "dormouse_delivery_seconds";
     /// Events dropped, per connection, by reason.
     events_dropped: IntCounterVec = counters("reason"), "dormouse_events_dropped_total";
     /// Events offered, per connection: delivered, dropped and pending together.

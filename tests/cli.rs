@@ -130,7 +130,7 @@ fn refusal(code: &str, message: &str) -> String {
 fn help_names_every_command_and_shows_examples() {
     let help = dormouse(&["--help"]);
     assert_eq!(help.code, 0);
-    for command in ["serve", "check", "token", "publish", "connections", "inspect", "kill"] {
+    for command in ["serve", "check", "token", "publish", "connections", "inspect", "top", "kill"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command} is missing in\n{}", help.stdout);
         let own = dormouse(&[command, "--help"]);
         assert_eq!(own.code, 0);
@@ -402,6 +402,48 @@ fn json_gives_the_servers_answer() {
         assert_eq!(serde_json::from_str::<Value>(&outcome.stdout).unwrap(), answer);
         server.request();
     }
+}
+
+#[test]
+fn top_prints_one_screen_where_there_is_no_terminal() {
+    let sample = json!({
+        "kind": "sample", "node": "n1", "version": "9.9.9", "uptime_ms": 61_000, "measured": true,
+        "health": {"state": "degraded", "text": "shard-1 does not answer."},
+        "point": {"at": 5_000, "delivered": 7, "turn": {"count": 3, "p50": 0.000_02, "p90": null, "p99": 0.25, "max": 1.0}},
+        "connections": {"total": 2, "awake": 1, "dormant": 1, "parked": 0, "most": 1_000},
+        "shards": [{"shard": 1, "answers": false}],
+        "worst": {"restarts": [{"connection": "c7", "user": "al\u{1b}[2Jice", "restarts": 3}]},
+    });
+    for arguments in [vec!["--once"], vec![]] {
+        let server = Scripted::new(200, &sample.to_string());
+        let mut all = vec!["top", "--url", &server.url, "--sort", "restarts", "--interval", "3s"];
+        all.extend(arguments);
+        let outcome = dormouse(&all);
+        assert_eq!((outcome.code, &*outcome.stderr), (0, ""));
+        for part in [
+            "dormouse n1 9.9.9, up 1m 1s, at http://",
+            "DEGRADED  shard-1 does not answer.",
+            "2 of 1,000: 1 awake",
+            "250 ms",
+            "1 hangs",
+            "al\\u{1b}[2Jice",
+        ] {
+            assert!(outcome.stdout.contains(part), "{part:?} is not in\n{}", outcome.stdout);
+        }
+        assert!(!outcome.stdout.contains('\u{1b}'), "{:?}", outcome.stdout);
+        assert_eq!(server.request().line, "GET /v1/live?every_ms=3000 HTTP/1.1");
+    }
+}
+
+#[test]
+fn top_says_when_a_server_has_no_feed_or_the_interval_is_none() {
+    let server = Scripted::new(404, &refusal("not_found", "nothing is at /v1/live"));
+    let outcome = dormouse(&["top", "--once", "--url", &server.url]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("too old"), "{}", outcome.stderr);
+    let outcome = dormouse(&["top", "--interval", "1ms"]);
+    assert_eq!(outcome.code, 2);
+    assert!(outcome.stderr.contains("from 1s to 10s"), "{}", outcome.stderr);
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(super) struct Offered {
     pub(super) ticket: u64,
     pub(super) origin: Origin,
     pub(super) publication: Publication,
+    /// When it came, in microseconds of the clock.
+    pub(super) since: u64,
 }
 
 /// Something that the store does for a home beside its publications: in no order with them.

@@ -37,6 +37,10 @@ impl ChannelHub {
     pub(super) fn hand_out_burst<B: Channeled>(&mut self, post: &mut Post<'_, B, impl Network>) {
         let Some(first) = self.burst.first() else { return };
         let Some(seat) = self.seats.get(&first.channel) else { return self.burst.clear() };
+        let (offset, since) = (first.offset, first.since);
+        // Another one each time: who is served first has it sooner than the others.
+        let wanted = since > 0 && post.wants_to_follow() && !seat.members.is_empty();
+        let followed = wanted.then(|| seat.members.select((offset % seat.members.len()) as u32)).flatten();
         self.under_way.events = std::mem::take(&mut self.burst);
         let Some(channel) = self.under_way.events.first().map(|event| Arc::clone(&event.channel)) else { return };
         for index in &seat.members {
@@ -50,7 +54,11 @@ impl ChannelHub {
                 post.refuse(index, events.len());
                 0
             } else {
-                post.offer_all(index, events.iter().map(|event| Notice::Event(Rc::clone(event))))
+                let taken = post.offer_all(index, events.iter().map(|event| Notice::Event(Rc::clone(event))));
+                if followed == Some(index) {
+                    post.follow(index, taken, since);
+                }
+                taken
             };
             let Some(refused) = events.get(taken..).filter(|refused| !refused.is_empty()) else { continue };
             // What is kept can be asked for again, so a gap says enough; what is not is lost for good unless the client

@@ -148,14 +148,14 @@ impl Homes {
                 metrics.events_published.inc();
                 Step::Tell(Some(spread(home, event)), None)
             }
-            Task::Landed(Offered { origin, publication, .. }, outcome) => match outcome {
+            Task::Landed(Offered { origin, publication, since, .. }, outcome) => match outcome {
                 Err(error) => Step::Tell(None, Some((origin, Answer::Failed(fault(&error))))),
                 Ok(appended) => {
                     let Appended { offset, at, duplicate, first, .. } = appended;
                     let published = Published { offset, at, duplicate };
                     let news = (!appended.duplicate && appended.offset > home.head).then(|| {
                         metrics.events_published.inc();
-                        let event = home.place(&publication, published);
+                        let event = home.place(&publication, published, since);
                         home.first = home.first.max(first);
                         spread(home, event)
                     });
@@ -195,7 +195,7 @@ impl Home {
         let ticket = self.backlog().ticket();
         match storage.append(&self.channel, ticket, &publication) {
             Ok(()) => {
-                self.backlog().push(Offered { ticket, origin, publication });
+                self.backlog().push(Offered { ticket, origin, publication, since: now.micros });
                 Ok(())
             }
             Err(fault) => Err((origin, fault)),

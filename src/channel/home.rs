@@ -44,6 +44,9 @@ pub struct Event {
     pub at: u64,
     /// Ready for every socket.
     pub frame: SharedFrame,
+    /// When its publication came here, in microseconds of the node's clock; 0: in another life of the node.
+    #[serde(skip)]
+    pub since: u64,
 }
 
 /// What somebody wants to publish.
@@ -126,7 +129,7 @@ impl Home {
             return (Published { duplicate: true, ..*known }, None);
         }
         let published = Published { offset: self.head + 1, at: now.unix_ms, duplicate: false };
-        let event = self.place(publication, published);
+        let event = self.place(publication, published, now.micros);
         if let Some(key) = key {
             self.key_order.push_back(key.clone());
             self.keys.insert(key, published);
@@ -144,7 +147,7 @@ impl Home {
     }
 
     /// Makes the event of a publication that has its place, the newest one from now on.
-    pub(super) fn place(&mut self, publication: &Publication, published: Published) -> Arc<Event> {
+    pub(super) fn place(&mut self, publication: &Publication, published: Published, since: u64) -> Arc<Event> {
         let frame = SharedFrame::new(&Frame::Event {
             channel: &self.channel.name,
             offset: published.offset,
@@ -154,7 +157,7 @@ impl Home {
             key: publication.key.as_deref(),
         });
         let channel = Arc::clone(&self.channel);
-        let event = Arc::new(Event { channel, offset: published.offset, at: published.at, frame });
+        let event = Arc::new(Event { channel, offset: published.offset, at: published.at, frame, since });
         self.keep(Arc::clone(&event));
         event
     }

@@ -196,5 +196,5 @@ fn revive(channel: &Arc<Channel>, kept: store::Event) -> Option<Arc<Event>> {
     };
     let (name, key) = (&*channel.name, key.as_deref());
     let frame = SharedFrame::new(&Frame::Event { channel: name, offset, from: &from, at, data: &data, key });
-    Some(Arc::new(Event { channel: Arc::clone(channel), offset, at, frame }))
+    Some(Arc::new(Event { channel: Arc::clone(channel), offset, at, frame, since: 0 }))
 }

@@ -29,7 +29,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Sort {
+pub(super) enum Sort {
     /// Most messages waiting to be handled
     Mailbox,
     /// Most bytes waiting to be sent
@@ -41,7 +41,7 @@ enum Sort {
 }
 
 impl Sort {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Mailbox => "mailbox",
             Self::Outbox => "outbox",

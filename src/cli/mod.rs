@@ -3,7 +3,7 @@
 //! Exit codes: 0 done; 1 it failed, with one sentence on stderr; 2 the arguments or the configuration are wrong, with the
 //! place of each mistake; others where a command's help says so. Commands return what to print: only this file writes to
 //! stdout. Called by `main`; calls the node for `serve` and `replay`, the HTTP API of a running server for `publish`,
-//! `history`, `connections`, `inspect`, `kill` and `chaos`.
+//! `history`, `connections`, `inspect`, `top`, `kill` and `chaos`.
 
 mod api;
 mod chaos;
@@ -20,6 +20,7 @@ mod serve;
 mod settings;
 mod table;
 mod token;
+mod top;
 
 use std::{
     ffi::OsString,
@@ -46,6 +47,7 @@ Examples:
   dormouse check --config dormouse.toml                is this file good? exit 2 and file:line if not
   dormouse publish chat:lobby '{\"text\":\"hello\"}'       send an event to a running server
   dormouse connections --sort outbox                   who is slow?
+  dormouse top                                         how is the node?
   dormouse chaos --rate 1000/s --for 60s               does it survive?
 
 `dormouse COMMAND --help` tells more about each.";
@@ -59,6 +61,7 @@ enum Command {
     History(history::Args),
     Connections(connections::Args),
     Inspect(inspect::Args),
+    Top(top::Args),
     Kill(kill::Args),
     Chaos(chaos::Args),
     Replay(replay::Args),
@@ -88,6 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Import(args) => copy::import(args),
         Command::Connections(args) => connections::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Top(args) => top::run(args),
         Command::Kill(args) => kill::run(&args),
         Command::Chaos(args) => chaos::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -39,6 +39,8 @@ pub(super) enum Access {
     Scrape,
     /// A key with this scope; while no keys are configured and auth is open, a loopback address.
     Read,
+    /// As `Read`; but who comes with a socket may show its key there, as its first message.
+    Watch,
     /// As `Read`.
     Publish,
     /// As `Read`.
@@ -51,7 +53,7 @@ impl Access {
     fn scope(self, method: &Method) -> Scope {
         match self {
             _ if method == Method::GET || method == Method::HEAD => Scope::Read,
-            Self::Public | Self::Scrape | Self::Read => Scope::Read,
+            Self::Public | Self::Scrape | Self::Read | Self::Watch => Scope::Read,
             Self::Publish => Scope::Publish,
             Self::Admin => Scope::Admin,
             Self::Chaos => Scope::Chaos,
@@ -107,6 +109,7 @@ pub(super) async fn admit(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     if let Some(gateway) = request.app_data::<web::Data<Gateway>>() {
         let scope = access.scope(request.method());
+        let access = if access == Access::Watch && !request.head().upgrade() { Access::Read } else { access };
         check(access, scope, &gateway.config(), &gateway.keys, request.headers(), request.peer_addr())?;
     }
     match tokio::time::timeout(DEADLINE, next.call(request)).await {
@@ -129,13 +132,10 @@ fn check(
     }
     let key = bearer(headers);
     if !keys.is_empty() {
-        let Some(key) = key else {
-            return Err(ApiError::unauthorized("send one of the server's api.keys: `Authorization: Bearer KEY`"));
-        };
-        let Some(scopes) = scopes_of(&keys, &key) else {
-            return Err(ApiError::unauthorized("this key is none of the server's api.keys"));
-        };
-        return if scopes.contains(&scope) { Ok(()) } else { Err(lacks(scope, &scopes)) };
+        if access == Access::Watch && key.is_none() {
+            return Ok(());
+        }
+        return open_with(&keys, key.as_deref(), scope).map(drop);
     }
     let is_loopback = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
     match config.auth.mode {
@@ -156,6 +156,35 @@ fn check(
         }
         AuthMode::Open => Ok(()),
     }
+}
+
+/// Whether there is any key.
+pub(super) fn has_keys(keys: &ApiKeys) -> bool {
+    !keys.all().is_empty()
+}
+
+/// What the key in `headers` opens, everything where no keys are configured; `None`: it must still be shown.
+pub(super) fn scopes(keys: &ApiKeys, headers: &HeaderMap) -> Option<Vec<Scope>> {
+    let keys = keys.all();
+    if keys.is_empty() { Some(Scope::ALL.to_vec()) } else { scopes_of(&keys, &bearer(headers)?) }
+}
+
+/// What `key` opens, `scope` among it.
+///
+/// # Errors
+/// There is none, it is unknown, or lacks the scope.
+pub(super) fn open(keys: &ApiKeys, key: Option<&str>, scope: Scope) -> Result<Vec<Scope>, ApiError> {
+    open_with(&keys.all(), key, scope)
+}
+
+fn open_with(keys: &[Key], key: Option<&str>, scope: Scope) -> Result<Vec<Scope>, ApiError> {
+    let Some(key) = key else {
+        return Err(ApiError::unauthorized("send one of the server's api.keys: `Authorization: Bearer KEY`"));
+    };
+    let Some(scopes) = scopes_of(keys, key) else {
+        return Err(ApiError::unauthorized("this key is none of the server's api.keys"));
+    };
+    if scopes.contains(&scope) { Ok(scopes) } else { Err(lacks(scope, &scopes)) }
 }
 
 fn forbidden(message: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     connection::{ConnectionActor, Limit, Rate},
     echo::Echo,
-    http::{addresses::Addresses, auth::ApiKeys},
+    http::{addresses::Addresses, auth::ApiKeys, live::Live},
     protocol::error::{ErrorCode, Fault},
     shard::{Shards, Sockets},
     store::Faults,
@@ -56,6 +56,8 @@ pub struct Plan {
     pub crashes: Crashes,
     /// What chaos does to the store.
     pub faults: Faults,
+    /// What the dashboard shows.
+    pub live: Live,
 }
 
 /// See the module's text. Reads like the [`Plan`] it was made of.

@@ -1,8 +1,8 @@
 //! The WebSocket handshake, strict as RFC 6455 §4.2.1 wants it, and the way of its socket: out of actix-http, whose
 //! buffers and task are freed, and as a bare descriptor to a shard.
 //!
-//! Every upgrade request that actix-http has read comes here, whatever its path, so what is no WebSocket is answered here
-//! too. One whose head came in one piece has been taken already, in `first_look.rs`.
+//! Every upgrade request that actix-http has read comes here, whatever its path (`upgrade.rs` sees to those of the app), so
+//! what is no WebSocket is answered here too. One whose head came in one piece has been taken already, in `first_look.rs`.
 
 use std::sync::Arc;
 
@@ -143,12 +143,24 @@ pub(super) async fn upgrade(
             let parts = framed.into_parts();
             hand_over(&gateway, admission, parts.io, parts.read_buf.to_vec()).await;
         }
-        Err(refusal) => {
-            gateway.metrics.handshakes.with_label_values(&[refusal.label()]).inc();
-            refuse(refusal, framed).await;
-        }
+        Err(refusal) => turn_away(&gateway, refusal, framed).await,
     }
     Ok(())
+}
+
+/// Counts a refusal and tells the client.
+pub(super) async fn turn_away(gateway: &Gateway, refusal: HandshakeError, framed: Framed<Stream, Codec>) {
+    gateway.metrics.handshakes.with_label_values(&[refusal.label()]).inc();
+    refuse(refusal, framed).await;
+}
+
+/// Whether this request is a handshake that the app may take: strict, from a page that may, to a node that stays.
+pub(super) fn check(gateway: &Gateway, head: &Head<'_>) -> Result<(), HandshakeError> {
+    key(head, true)?;
+    if !origin::admits(head.headers, &gateway.config()) {
+        return Err(HandshakeError::Origin);
+    }
+    if gateway.is_ready() { Ok(()) } else { Err(HandshakeError::Draining) }
 }
 
 /// Empties a request before actix-http puts it into its pool for later use: names and values point into the read buffer,
@@ -166,30 +178,8 @@ pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, Han
         "/v1/echo" if gateway.echo.is_some() => Some(false),
         _ => None,
     };
-    if *head.method != Method::GET {
-        return Err(HandshakeError::Method);
-    }
-    if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade") {
-        return Err(HandshakeError::NotWebSocket);
-    }
+    let key = key(head, service.is_some())?;
     let is_gateway = service.ok_or(HandshakeError::Path)?;
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err(HandshakeError::Version);
-    }
-    if head.version != Version::HTTP_11 || !headers.contains_key(header::HOST) {
-        return Err(HandshakeError::Host);
-    }
-    if has_body(headers) {
-        return Err(HandshakeError::Body);
-    }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?;
-    // RFC 6455 §11.3.1: it must not appear more than once.
-    if headers.get_all(header::SEC_WEBSOCKET_KEY).count() > 1 {
-        return Err(HandshakeError::Keys);
-    }
-    if STANDARD.decode(key).is_ok_and(|key| key.len() != 16) || STANDARD.decode(key).is_err() {
-        return Err(HandshakeError::Key);
-    }
     if is_gateway && !origin::admits(headers, &gateway.config()) {
         return Err(HandshakeError::Origin);
     }
@@ -218,6 +208,38 @@ pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, Han
     };
     response.extend_from_slice(b"\r\n\r\n");
     Ok(Admission { service, response })
+}
+
+/// The key of a handshake as RFC 6455 §4.2.1 wants it; `known`: something is served at its path.
+fn key<'a>(head: &Head<'a>, known: bool) -> Result<&'a header::HeaderValue, HandshakeError> {
+    let headers = head.headers;
+    if *head.method != Method::GET {
+        return Err(HandshakeError::Method);
+    }
+    if !has_token(headers, header::UPGRADE, "websocket") || !has_token(headers, header::CONNECTION, "upgrade") {
+        return Err(HandshakeError::NotWebSocket);
+    }
+    if !known {
+        return Err(HandshakeError::Path);
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(HandshakeError::Version);
+    }
+    if head.version != Version::HTTP_11 || !headers.contains_key(header::HOST) {
+        return Err(HandshakeError::Host);
+    }
+    if has_body(headers) {
+        return Err(HandshakeError::Body);
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?;
+    // RFC 6455 §11.3.1: it must not appear more than once.
+    if headers.get_all(header::SEC_WEBSOCKET_KEY).count() > 1 {
+        return Err(HandshakeError::Keys);
+    }
+    if STANDARD.decode(key).is_ok_and(|key| key.len() != 16) || STANDARD.decode(key).is_err() {
+        return Err(HandshakeError::Key);
+    }
+    Ok(key)
 }
 
 /// What the request says about the client.

@@ -2,7 +2,7 @@
 //! letters, and keeps no state of its own.
 //!
 //! Read `server.rs` (one listener for everything), `first_look.rs` and `handshake.rs` (how a socket leaves HTTP), `routes.rs`
-//! (every path).
+//! (every path), `live/mod.rs` (the dashboard's feed).
 
 mod addresses;
 mod api;
@@ -13,6 +13,7 @@ mod error;
 mod first_look;
 mod gateway;
 mod handshake;
+mod live;
 mod openapi;
 mod origin;
 mod pages;
@@ -20,9 +21,11 @@ mod query;
 mod routes;
 mod server;
 mod stream;
+mod upgrade;
 
 pub use addresses::Addresses;
 pub use auth::ApiKeys;
 pub use drain::{Schedule, drain};
 pub use gateway::{Asked, Gateway, Plan};
+pub use live::{Live, start_sampler};
 pub use server::{bind, serve};

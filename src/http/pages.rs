@@ -52,6 +52,19 @@ pages! {
     "/dashboard" HTML "dashboard.html"
     "/dashboard.css" CSS "dashboard.css"
     "/dashboard.js" SCRIPT "dashboard.js"
+    "/dashboard/board.css" CSS "dashboard/board.css"
+    "/dashboard/api.js" SCRIPT "dashboard/api.js"
+    "/dashboard/chaos.js" SCRIPT "dashboard/chaos.js"
+    "/dashboard/connection.js" SCRIPT "dashboard/connection.js"
+    "/dashboard/elements.js" SCRIPT "dashboard/elements.js"
+    "/dashboard/feed.js" SCRIPT "dashboard/feed.js"
+    "/dashboard/figures.js" SCRIPT "dashboard/figures.js"
+    "/dashboard/plot.js" SCRIPT "dashboard/plot.js"
+    "/dashboard/plots.js" SCRIPT "dashboard/plots.js"
+    "/dashboard/rows.js" SCRIPT "dashboard/rows.js"
+    "/dashboard/scale.js" SCRIPT "dashboard/scale.js"
+    "/dashboard/tables.js" SCRIPT "dashboard/tables.js"
+    "/dashboard/tiles.js" SCRIPT "dashboard/tiles.js"
 }
 
 /// Adds all pages to an app.

@@ -1,7 +1,7 @@
 //! Every path the server knows, in one table: who may use it, with which methods, and who serves it.
 //!
 //! What is not here is answered with 404, a known path with another method with 405 and what is allowed. WebSocket upgrades
-//! never get here (`handshake.rs`).
+//! do not get here (`handshake.rs`), but for those of the live feed (`upgrade.rs`).
 
 use actix_web::{
     HttpRequest, Route, guard,
@@ -15,7 +15,7 @@ use crate::http::{
     auth::{self, Access},
     error::ApiError,
     gateway::Gateway,
-    openapi, pages,
+    live, openapi, pages,
 };
 
 /// One path.
@@ -61,6 +61,7 @@ routes! {
     "/v1/node" Read { Get node::show }
     "/v1/connections" Read { Get connections::list }
     "/v1/connections/{connection}" Admin { Get connections::show, Delete connections::kick }
+    "/v1/live" Watch { Get live::watch }
     "/v1/chaos" Chaos { Post chaos::inject }
     "/metrics" Scrape { Get metrics::page }
     "/health/live" Public { Get health::live }
@@ -72,22 +73,29 @@ routes! {
 
 /// Adds all routes to an app.
 pub(super) fn configure(app: &mut web::ServiceConfig) {
-    for entry in ROUTES {
-        let access = entry.access;
-        let mut resource = web::resource(entry.path);
-        for (_, route) in entry.methods {
-            resource = resource.route(route());
-        }
-        let allowed = allowed(entry);
-        let other = move |request: HttpRequest| {
-            let error = ApiError::method_not_allowed(request.method().as_str(), request.path(), &allowed);
-            async { Err::<&'static str, _>(error) }
-        };
-        let resource = resource.default_service(web::to(other));
-        app.service(resource.wrap(from_fn(move |request, next| auth::admit(access, request, next))));
-    }
+    ROUTES.iter().for_each(|entry| add(entry, app));
     pages::configure(app);
     app.default_service(web::to(unknown));
+}
+
+/// Adds those that upgrade requests reach.
+pub(super) fn configure_sockets(app: &mut web::ServiceConfig) {
+    ROUTES.iter().filter(|entry| entry.path == live::PATH).for_each(|entry| add(entry, app));
+}
+
+fn add(entry: &Entry, app: &mut web::ServiceConfig) {
+    let access = entry.access;
+    let mut resource = web::resource(entry.path);
+    for (_, route) in entry.methods {
+        resource = resource.route(route());
+    }
+    let allowed = allowed(entry);
+    let other = move |request: HttpRequest| {
+        let error = ApiError::method_not_allowed(request.method().as_str(), request.path(), &allowed);
+        async { Err::<&'static str, _>(error) }
+    };
+    let resource = resource.default_service(web::to(other));
+    app.service(resource.wrap(from_fn(move |request, next| auth::admit(access, request, next))));
 }
 
 impl Verb {
@@ -142,7 +150,7 @@ mod tests {
     fn what_changes_something_needs_a_key_that_may_do_more_than_read() {
         for entry in ROUTES {
             let changes = entry.methods.iter().any(|(verb, _)| *verb != Verb::Get);
-            let free = [Access::Public, Access::Scrape, Access::Read].contains(&entry.access);
+            let free = [Access::Public, Access::Scrape, Access::Read, Access::Watch].contains(&entry.access);
             assert!(!changes || !free, "{}", entry.path);
         }
     }

@@ -8,7 +8,7 @@ use actix_server::{Server, ServerHandle};
 use actix_service::{ServiceFactory as _, ServiceFactoryExt as _, fn_factory, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 
-use crate::http::{first_look, gateway::Gateway, handshake, routes};
+use crate::http::{first_look, gateway::Gateway, routes, upgrade};
 
 /// A client gets this long to send its request's head (a slow-loris costs a task and a buffer no longer), and the second of
 /// the first look at most before that.
@@ -39,13 +39,22 @@ pub fn bind(gateway: &crate::config::Listen) -> io::Result<TcpListener> {
 pub fn serve(gateway: &Arc<Gateway>, listener: TcpListener, workers: usize) -> io::Result<(Server, ServerHandle)> {
     let gateway = Arc::clone(gateway);
     let service = move || {
-        let (for_upgrade, for_app) = (Arc::clone(&gateway), Arc::clone(&gateway));
-        let app = App::new().app_data(web::Data::from(for_app)).configure(routes::configure);
+        let for_upgrade = Arc::clone(&gateway);
+        let data = || web::Data::from(Arc::clone(&gateway));
+        let app = App::new().app_data(data()).configure(routes::configure);
+        let sockets = App::new().app_data(data()).configure(routes::configure_sockets);
+        let sockets = map_config(sockets, |()| AppConfig::default());
         let http = HttpService::build()
             .client_request_timeout(HEAD_WITHIN)
             .keep_alive(KEEP_ALIVE)
-            .upgrade(fn_service(move |(request, framed): (Request, _)| {
-                handshake::upgrade(Arc::clone(&for_upgrade), request, framed)
+            .upgrade(fn_factory(move || {
+                let (sockets, gateway) = (sockets.new_service(()), Arc::clone(&for_upgrade));
+                async move {
+                    let app = Rc::new(sockets.await?);
+                    Ok::<_, ()>(fn_service(move |(request, framed): (Request, _)| {
+                        upgrade::serve(Arc::clone(&gateway), Rc::clone(&app), request, framed)
+                    }))
+                }
             }))
             .h1(map_config(app, |()| AppConfig::default()))
             .map_err(|error| tracing::debug!(?error, "http connection ended"));

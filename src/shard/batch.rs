@@ -14,7 +14,7 @@ use crate::{
         behaviour::{Behaviour, Class, Mail},
         core::Core,
         evidence::play,
-        execute::Next,
+        execute::{Next, slow_turn},
         ledger::Drop,
         mailbox::Waiting,
         network::Network,
@@ -60,6 +60,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         // What the turns that have returned leave.
         let (mut mark, mut unsubscribed) = (turn.mark(), 0);
         let (mut begun, mut slow, mut stalled) = (0, 0, false);
+        let mut longest = (0, 0);
         let result = supervision::catch_traced(|| {
             let mut last = clock.coarse_micros();
             for waiting in awake.mailbox.deliveries().take(most) {
@@ -72,7 +73,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 faults::turn(id, faults::Moment::End);
                 let took = clock.coarse_micros() - last;
                 last += took;
-                slow += u64::from(took >= warn);
+                if took >= warn {
+                    slow += 1;
+                    longest = longest.max((took, turn.current_label()));
+                }
                 if took >= stall {
                     stalled = true;
                     return;
@@ -99,6 +103,12 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
         let each = took as f64 * 1e-6 / begun.max(1) as f64;
         labels.iter().for_each(|&label| self.stats.turn(label, each));
+        // The coarse clock may take too many milliseconds for one turn's, never more than all took.
+        let mean = (took / begun.max(1) as u64, labels.first().copied().unwrap_or_else(|| turn.current_label()));
+        let (longest, label) = mean.max((longest.0.min(took), longest.1));
+        if self.slowest.wants(longest) {
+            self.slowest.keep(slow_turn::<B>(label, id, longest, now));
+        }
         let broken = match result {
             Ok(()) if stalled => Some(Broken::Turn(Caught { report: CrashReport::stalled(), trace: None })),
             Ok(()) => None,

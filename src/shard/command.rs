@@ -7,6 +7,7 @@ use actix::{AsyncContext as _, Handler, Message, MessageResult, WrapFuture as _}
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clock::Now,
     id::ConnectionId,
     protocol::close::Close,
     shard::{
@@ -84,6 +85,22 @@ pub enum Sort {
     Idle,
 }
 
+impl Sort {
+    /// All orders, in the order of their names in the API.
+    pub const ALL: [Self; 4] = [Self::Mailbox, Self::Outbox, Self::Restarts, Self::Idle];
+
+    /// Its name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mailbox => "mailbox",
+            Self::Outbox => "outbox",
+            Self::Restarts => "restarts",
+            Self::Idle => "idle",
+        }
+    }
+}
+
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -121,6 +138,9 @@ pub struct ConnectionView {
     pub idle_ms: u32,
     /// Slot and record.
     pub record_bytes: usize,
+    /// The record itself, its secrets hidden, of a connection that was asked for alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<serde_json::Value>,
 }
 
 impl ConnectionView {
@@ -224,8 +244,9 @@ impl<B: Behaviour> Handler<Inspect> for Shard<B> {
 
     fn handle(&mut self, Inspect(id): Inspect, _: &mut Self::Context) -> Self::Result {
         let core = self.core.borrow();
-        let index = core.table.find(id)?;
-        core.table.get(index).map(|slot| core.view(id, slot))
+        let slot = core.table.get(core.table.find(id)?)?;
+        let record = slot.record.as_ref().and_then(shown::<B>);
+        Some(ConnectionView { record, ..core.view(id, slot) })
     }
 }
 
@@ -234,10 +255,10 @@ impl<B: Behaviour> Handler<List> for Shard<B> {
 
     fn handle(&mut self, List { sort, limit }: List, _: &mut Self::Context) -> Self::Result {
         let core = self.core.borrow();
-        let mut ranked: Vec<_> = core
-            .table
-            .iter()
-            .filter_map(|(index, slot)| Some((core.rank(slot, sort), core.table.id(index)?)))
+        let now = core.clock.now();
+        let ranked = core.table.iter();
+        let mut ranked: Vec<_> = ranked
+            .filter_map(|(index, slot)| Some((Core::<B>::rank(slot, sort, now), core.table.id(index)?)))
             .collect();
         ranked.sort_unstable_by_key(|&(rank, id)| (std::cmp::Reverse(rank), id));
         ranked.truncate(limit);
@@ -287,33 +308,47 @@ fn described<B: Behaviour>(record: &B::Record) -> Description {
     supervision::catch(|| B::describe(record)).unwrap_or_default()
 }
 
+/// A record as crash files have it: secrets never reach its serialized form.
+fn shown<B: Behaviour>(record: &B::Record) -> Option<serde_json::Value> {
+    supervision::catch(|| serde_json::to_value(record).ok()).ok().flatten()
+}
+
 fn heap_bytes<B: Behaviour>(record: &B::Record) -> usize {
     supervision::catch(|| B::heap_bytes(record)).unwrap_or_default()
 }
 
 impl<B: Behaviour, N: Network> Core<B, N> {
     pub(super) fn census(&self) -> Census {
-        let mut census = Census { parked: self.table.parked(), ledger: self.ledger, ..Census::default() };
-        census.ledger.pending = self.lingering.pending_events();
-        for (_, slot) in self.table.iter() {
-            census.restarts += u64::from(slot.generation - 1);
-            if let Some(awake) = &slot.awake {
-                census.ledger.pending += awake.outbox.events() + awake.mailbox.pending_events(B::class);
-                census.outbox_bytes += awake.outbox.len();
-                census.awake += usize::from(slot.socket.is_some());
-            }
-        }
+        let mut census = self.empty_census();
+        self.table.iter().for_each(|(_, slot)| Self::count(&mut census, slot));
         census.dormant = self.table.live() - census.parked - census.awake;
         census
     }
 
-    fn rank(&self, slot: &Slot<B::Record, B::Message, N::Socket>, sort: Sort) -> u64 {
+    /// What is known before the table is looked at.
+    pub(super) fn empty_census(&self) -> Census {
+        let mut census = Census { parked: self.table.parked(), ledger: self.ledger, ..Census::default() };
+        census.ledger.pending = self.lingering.pending_events();
+        census
+    }
+
+    /// Counts one slot.
+    pub(super) fn count(census: &mut Census, slot: &Slot<B::Record, B::Message, N::Socket>) {
+        census.restarts += u64::from(slot.generation - 1);
+        if let Some(awake) = &slot.awake {
+            census.ledger.pending += awake.outbox.events() + awake.mailbox.pending_events(B::class);
+            census.outbox_bytes += awake.outbox.len();
+            census.awake += usize::from(slot.socket.is_some());
+        }
+    }
+
+    pub(super) fn rank(slot: &Slot<B::Record, B::Message, N::Socket>, sort: Sort, now: Now) -> u64 {
         let awake = slot.awake.as_ref();
         match sort {
             Sort::Mailbox => awake.map_or(0, |awake| awake.mailbox.len() as u64),
             Sort::Outbox => awake.map_or(0, |awake| awake.outbox.len() as u64),
             Sort::Restarts => u64::from(slot.generation - 1),
-            Sort::Idle => u64::from(self.clock.now().ms_since(slot.heard_ms)),
+            Sort::Idle => u64::from(now.ms_since(slot.heard_ms)),
         }
     }
 
@@ -340,6 +375,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             subscriptions: described.subscriptions,
             idle_ms: self.clock.now().ms_since(slot.heard_ms),
             record_bytes: size_of_val(slot) + slot.record.as_ref().map_or(0, heap_bytes::<B>),
+            record: None,
         }
     }
 

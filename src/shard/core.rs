@@ -24,8 +24,10 @@ use crate::{
         network::Network,
         poller::{Poller, Subject},
         post::{Post, Spare},
+        probe::Probe,
         rescue::{InHand, Net, Rescued},
         run_queue::{Lane, Place, RunQueue},
+        slowest::Slowest,
         stats::Stats,
         sweeper::Sweeper,
         table::Table,
@@ -63,6 +65,8 @@ pub(super) struct Core<B: Behaviour, N: Network = Poller> {
     pub(super) budgets: HashMap<u32, Budget>,
     pub(super) ledger: Ledger,
     pub(super) stats: Stats,
+    pub(super) slowest: Slowest,
+    pub(super) probe: Probe,
     /// What the turns of a batch handled; kept for its memory.
     pub(super) labels: Vec<usize>,
     pub(super) crashes: Crashes,
@@ -114,6 +118,7 @@ macro_rules! post {
             table: &mut $core.table,
             queue: &mut $core.queue,
             spare: &mut $core.spare,
+            probe: &mut $core.probe,
             ledger: &mut $core.ledger,
             closes: &mut $core.closes,
             peers: &$core.peers,
@@ -132,6 +137,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             jobs: Jobs::new(job_ended),
             budgets: HashMap::new(),
             ledger: Ledger::default(),
+            slowest: Slowest::default(),
+            probe: Probe::default(),
             labels: Vec::new(),
             scratch: vec![0; SCRATCH],
             sweeper: Sweeper::default(),
@@ -326,6 +333,8 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.with_hub(|hub, post| hub.tick(post));
         self.settle();
         self.forget_spent_budgets();
+        self.slowest.tick(self.now);
+        self.probe.tick(self.now);
         if self.queue.is_empty() {
             self.spare.clear();
             self.queue.shrink();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 #[cfg(feature = "simulation")]
 use crate::shard::faults::{self, Defect};
 use crate::{
+    clock::Now,
     id::ConnectionId,
     protocol::close::Close,
     shard::{
@@ -16,6 +17,7 @@ use crate::{
         ledger::Drop,
         network::Network,
         output::Mark,
+        slowest::SlowTurn,
         turn::Effects,
     },
     supervision::{self, Caught, CrashReport, Fingerprints, Trace, Verdict},
@@ -75,6 +77,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.beat.end();
         let took = self.clock.micros() - began;
         self.stats.turn(self.turn.current_label(), took as f64 * 1e-6);
+        if self.slowest.wants(took) {
+            self.slowest.keep(slow_turn::<B>(self.turn.current_label(), id, took, self.now));
+        }
         if took >= self.options.turn_warn.as_micros() as u64 {
             self.stats.slow_turns.inc();
             tracing::warn!(connection = %id, kind = B::LABELS.get(self.turn.current_label()), took_us = took, "slow turn");
@@ -336,6 +341,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             Err(_) => self.release(index),
         }
     }
+}
+
+/// A turn whose handler has this label.
+pub(super) fn slow_turn<B: Behaviour>(label: usize, connection: ConnectionId, took_us: u64, now: Now) -> SlowTurn {
+    SlowTurn { message: B::LABELS.get(label).copied().unwrap_or_default(), connection, took_us, at: now.unix_ms }
 }
 
 /// The word for a mail in logs and the watchdog's reports.

@@ -27,15 +27,18 @@ mod network;
 mod output;
 mod poller;
 mod post;
+mod probe;
 mod replay;
 mod rescue;
 mod run_queue;
 mod shards;
 #[cfg(feature = "simulation")]
 mod simulation;
+mod slowest;
 mod socket;
 mod stats;
 mod stream;
+mod survey;
 mod sweeper;
 mod table;
 mod transfer;
@@ -68,6 +71,8 @@ pub use replay::{Outcome, ReplayError, Replayed, evidence, replay};
 pub use shards::{Plan, ReturnAddress, Shards, ShardsGone};
 #[cfg(feature = "simulation")]
 pub use simulation::{Escaped, Setup, Simulation, Traces};
+pub use slowest::SlowTurn;
+pub use survey::{Survey, Surveyed, Walk};
 pub use transport::{Extra, Transport};
 pub use turn::{Job, Seed, Turn, Work};
 #[cfg(feature = "simulation")]

@@ -14,6 +14,7 @@ use crate::{
         mailbox::Full,
         network::Network,
         poller::Poller,
+        probe::Probe,
         run_queue::RunQueue,
         table::{Awake, Slot, Table},
         transfer::Letter,
@@ -74,6 +75,7 @@ pub struct Post<'a, B: Behaviour, N: Network = Poller> {
     pub(super) table: &'a mut Table<B::Record, B::Message, N::Socket>,
     pub(super) queue: &'a mut RunQueue,
     pub(super) spare: &'a mut Spare<B::Message>,
+    pub(super) probe: &'a mut Probe,
     pub(super) ledger: &'a mut Ledger,
     pub(super) closes: &'a mut Vec<(ConnectionId, Close)>,
     pub(super) peers: &'a [Arc<Inbox<Letter<B, N>>>],
@@ -157,6 +159,24 @@ impl<B: Behaviour, N: Network> Post<'_, B, N> {
             self.refuse(index, all - taken);
         }
         taken
+    }
+
+    /// Whether the shard would measure how long another delivery takes.
+    #[must_use]
+    pub fn wants_to_follow(&self) -> bool {
+        self.probe.is_free()
+    }
+
+    /// Measures the first of `taken` events that were just offered to the connection in slot `index`, until the kernel has
+    /// it; `since`: when it got its offset, in microseconds of the clock.
+    pub fn follow(&mut self, index: u32, taken: usize, since: u64) {
+        if taken == 0 {
+            return;
+        }
+        let Some(slot) = self.table.get(index) else { return };
+        let (Some(awake), Some(connection)) = (&slot.awake, self.table.id(index)) else { return };
+        let waiting = awake.outbox.events() + awake.mailbox.pending_events(B::class);
+        self.probe.follow(connection, since, waiting.saturating_sub(taken as u64));
     }
 
     /// Counts events that do not reach the connection in slot `index`, be it that the hub itself keeps them from it (an

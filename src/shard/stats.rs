@@ -28,6 +28,7 @@ pub(super) struct Stats {
     pub(super) turn_seconds: LocalHistogram,
     pub(super) wait_seconds: LocalHistogram,
     pub(super) restart_seconds: LocalHistogram,
+    pub(super) delivery_seconds: LocalHistogram,
     pub(super) record_bytes: LocalHistogram,
     pub(super) restarts: LocalIntCounter,
     pub(super) gave_up: LocalIntCounter,
@@ -48,6 +49,7 @@ impl Stats {
             turn_seconds: metrics.turn_seconds.local(),
             wait_seconds: metrics.mailbox_wait_seconds.local(),
             restart_seconds: metrics.restart_seconds.local(),
+            delivery_seconds: metrics.delivery_seconds.local(),
             record_bytes: metrics.record_bytes.local(),
             restarts: local(&metrics.restarts),
             gave_up: local(&metrics.gave_up),
@@ -91,7 +93,8 @@ impl Stats {
         for counter in &self.turns {
             counter.flush();
         }
-        for histogram in [&self.turn_seconds, &self.wait_seconds, &self.restart_seconds, &self.record_bytes] {
+        let Self { turn_seconds, wait_seconds, restart_seconds, delivery_seconds, record_bytes, .. } = self;
+        for histogram in [turn_seconds, wait_seconds, restart_seconds, delivery_seconds, record_bytes] {
             histogram.flush();
         }
         for counter in [&self.restarts, &self.gave_up, &self.wakes, &self.slow_turns] {

@@ -317,11 +317,21 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             }
         };
         self.ledger.delivered += delivered;
+        if delivered > 0 && self.probe.is_at(index) {
+            self.probed(index, delivered);
+        }
         if flushed == Flushed::Dead {
             self.detach(index, Cause::Cut);
             return false;
         }
         true
+    }
+
+    /// The kernel has taken events of the connection whose delivery is followed.
+    fn probed(&mut self, index: u32, delivered: u64) {
+        if let Some(took) = self.probe.delivered(self.table.id(index), delivered, self.clock.micros()) {
+            self.stats.delivery_seconds.observe(took as f64 * 1e-6);
+        }
     }
 
     /// After its service: writes, then queues the connection again, or lets it sleep.

@@ -225,7 +225,7 @@ fn subscribed(inherits: bool) -> Answer {
 fn event(channel: &Arc<Channel>, offset: u64) -> Event {
     let data = serde_json::value::to_raw_value(&offset).expect("a number");
     let frame = Frame::Event { channel: &channel.name, offset, from: "bob", at: 1, data: &data, key: None };
-    Event { channel: Arc::clone(channel), offset, at: 1, frame: SharedFrame::new(&frame) }
+    Event { channel: Arc::clone(channel), offset, at: 1, frame: SharedFrame::new(&frame), since: 0 }
 }
 
 /// The objects in the frames of a server, whatever their encoding.

@@ -56,7 +56,7 @@ fn event(bench: &Bench) -> Arc<Event> {
     let channel = bench.directory.intern("chat:a");
     let data = serde_json::value::to_raw_value(&json!({WRITTEN: [WRITTEN, 1.5]})).expect("data");
     let frame = Frame::Event { channel: "chat:a", offset: 3, from: "bob", at: 5, data: &data, key: Some(WRITTEN) };
-    Arc::new(Event { offset: 3, at: 5, frame: SharedFrame::new(&frame), channel })
+    Arc::new(Event { offset: 3, at: 5, frame: SharedFrame::new(&frame), since: 0, channel })
 }
 
 fn notices(bench: &Bench) -> Vec<Notice> {
