@@ -407,3 +407,35 @@ def test_a_cursor_from_the_reply_of_a_subscription_can_be_used_by_a_member(serve
     session.events(channel, 1)
     again = join(server, user, cursors={channel: {**at, "offset": 1}})
     assert ops(again.settle(), "event") == []
+
+
+def test_a_crowd_that_comes_back_at_once_gets_everything_and_every_receipt_is_right(server, join):
+    """Half of the members are away; the one who wrote learns of each of them how far he got."""
+    channel, count, events = fresh("chat:"), 60, 100
+    writer = join(server)
+    epoch = writer.request("join", channel=channel)["epoch"]
+    members = [join(server, fresh("member")) for _ in range(count)]
+    for one in members:
+        one.request("join", channel=channel)
+    away = members[:count // 2]
+    for one in away:
+        one.ws.close()
+    offsets = [writer.request("publish", channel=channel, data=n)["offset"] for n in range(events)]
+    back = [join(server, one.user) for one in away]
+    for one in back:
+        [membership] = [entry for entry in one.ready["memberships"] if entry["channel"] == channel]
+        assert (membership["epoch"], membership["unread"]) == (epoch, events)
+        assert [one.take("event", channel=channel)["offset"] for _ in offsets] == offsets
+    for nth, one in enumerate(back):
+        # Each has read another part of it.
+        one.send("ack", channel=channel, delivered=offsets[-1], read=offsets[nth])
+    wanted = {one.user: (offsets[-1], offsets[nth]) for nth, one in enumerate(back)}
+    told = {}
+    while told != wanted:
+        receipt = writer.take("receipt", channel=channel)
+        before = told.get(receipt["user"], (0, 0))
+        told[receipt["user"]] = (receipt["delivered"], receipt["read"])
+        assert told[receipt["user"]] >= before and receipt["user"] in wanted, "a receipt of nobody, or one that goes back"
+    roster = {entry["user"]: entry for entry in writer.request("members", channel=channel)["members"]}
+    assert {user: (roster[user]["delivered"], roster[user]["read"]) for user in wanted} == wanted
+    assert len(roster) == count + 1
