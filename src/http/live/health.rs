@@ -54,7 +54,7 @@ pub(super) struct Signs<'a> {
     pub(super) crashes: &'a [CrashLine],
     /// Hooks whose backend has failed so often that it is not called for now.
     pub(super) broken_hooks: &'a [String],
-    pub(super) minute: Counts,
+    pub(super) lately: Lately,
     pub(super) ready: bool,
 }
 
@@ -81,6 +81,10 @@ impl Counts {
         }
     }
 
+    fn is_zero(self) -> bool {
+        self == Self::default()
+    }
+
     fn since(self, earlier: Self) -> Self {
         Self {
             crashed: self.crashed.saturating_sub(earlier.crashed),
@@ -92,19 +96,31 @@ impl Counts {
     }
 }
 
+/// What was counted within the last minute, as far as it is known: before the first sample nobody watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lately {
+    counts: Counts,
+    /// So much of the minute was watched.
+    seconds: u64,
+    /// Nothing of the kind has ever been counted.
+    never: bool,
+}
+
 /// The last minute's counts. Bounded: one for each sample of it.
 #[derive(Debug, Default)]
 pub(super) struct Minute(VecDeque<(u64, Counts)>);
 
 impl Minute {
-    /// What has been counted within the last minute, as far as somebody watched.
-    pub(super) fn count(&mut self, micros: u64, counts: Counts) -> Counts {
+    /// Takes the counts of now.
+    pub(super) fn count(&mut self, micros: u64, counts: Counts) -> Lately {
         self.0.push_back((micros, counts));
         // The newest that is at least a minute old is what the minute is measured from.
         while self.0.get(1).is_some_and(|(at, _)| at + MINUTE_MICROS <= micros) {
             self.0.pop_front();
         }
-        self.0.front().map_or_else(Counts::default, |(_, first)| counts.since(*first))
+        let (first, before) = self.0.front().copied().unwrap_or((micros, counts));
+        let seconds = micros.saturating_sub(first).min(MINUTE_MICROS) / 1_000_000;
+        Lately { counts: counts.since(before), seconds, never: counts.is_zero() }
     }
 }
 
@@ -119,9 +135,20 @@ impl Health {
         let mut sentences = if signs.ready { Vec::new() } else { vec!["The node is being drained.".to_owned()] };
         sentences.extend(wrong);
         if sentences.is_empty() {
-            sentences.push("Nothing hangs, nothing is late, nothing was lost within the last minute.".to_owned());
+            sentences.push(format!("Nothing hangs, nothing is late, nothing was lost {}.", signs.lately.when()));
         }
         Self { state, text: sentences.join(" ") }
+    }
+}
+
+impl Lately {
+    /// The time of which it is known that nothing was counted.
+    fn when(self) -> String {
+        match self {
+            Self { never: true, .. } => "since the start".to_owned(),
+            Self { seconds: 60.., .. } => "within the last minute".to_owned(),
+            Self { seconds, .. } => format!("in the last {seconds} s; before that nobody watched"),
+        }
     }
 }
 
@@ -172,7 +199,7 @@ impl Signs<'_> {
 
     /// What was counted within the last minute.
     fn count(&self, wrong: &mut Vec<String>) {
-        let Counts { crashed, gave_up, overflowed, poisoned, turned_away } = self.minute;
+        let Counts { crashed, gave_up, overflowed, poisoned, turned_away } = self.lately.counts;
         let mut tell = |count: u64, one: &str, many: &str| {
             if count > 0 {
                 wrong.push(format!("{count} {} within a minute.", if count == 1 { one } else { many }));
@@ -186,11 +213,14 @@ impl Signs<'_> {
             "events were skipped: they crashed actors twice",
         );
         tell(turned_away, "client was turned away: the node is full", "clients were turned away: the node is full");
-        if crashed > 0 {
-            // The one that crashed last.
-            let place = self.crashes.iter().max_by_key(|line| line.last_at).map_or("somewhere", |line| &*line.place);
-            let crashes = if crashed == 1 { "crash" } else { "crashes" };
-            wrong.push(format!("{crashed} {crashes} within a minute, the last at {place}."));
+        let Some(last) = self.crashes.iter().max_by_key(|line| line.last_at) else { return };
+        let ago = self.point.at.saturating_sub(last.last_at) / 1_000;
+        match crashed {
+            0 if ago >= 60 => {}
+            // Nobody watched, but a crash tells when it was.
+            0 => wrong.push(format!("The last crash was {ago} s ago, at {}.", last.place)),
+            1 => wrong.push(format!("1 crash within a minute, at {}.", last.place)),
+            many => wrong.push(format!("{many} crashes within a minute, the last at {}.", last.place)),
         }
     }
 }
@@ -212,9 +242,14 @@ mod tests {
             actors: &[],
             crashes: &[],
             broken_hooks: &[],
-            minute: Counts::default(),
+            lately: Lately { seconds: 60, ..Lately::default() },
             ready: true,
         }
+    }
+
+    fn crash(last_at: u64) -> CrashLine {
+        let (place, panic) = ("src/a.rs:1:1".into(), "boom".into());
+        CrashLine { place, kind: "frame", count: 3, first_at: 0, last_at, connection: None, panic }
     }
 
     fn told(signs: &Signs<'_>) -> (State, String) {
@@ -227,7 +262,11 @@ mod tests {
         let point = Point::default();
         let (state, text) = told(&signs(&point));
         assert_eq!(state, State::Healthy);
-        assert!(text.starts_with("Nothing hangs"), "{text}");
+        assert_eq!(text, "Nothing hangs, nothing is late, nothing was lost within the last minute.");
+        let told_lately = |lately| told(&Signs { lately, ..signs(&point) }).1;
+        let lately = Lately { seconds: 4, ..Lately::default() };
+        assert!(told_lately(lately).ends_with("in the last 4 s; before that nobody watched."));
+        assert!(told_lately(Lately { never: true, ..lately }).ends_with("nothing was lost since the start."));
     }
 
     #[test]
@@ -242,17 +281,35 @@ mod tests {
             ShardLine { shard: 0, answers: true, lag: Some(0.25), ..ShardLine::default() },
             ShardLine { shard: 1, answers: false, lag: None, ..ShardLine::default() },
         ];
-        let minute = Counts { crashed: 2, gave_up: 1, overflowed: 12, ..Counts::default() };
-        let (state, text) =
-            told(&Signs { stalled: &stalled, shards: &shards, broken_hooks: &broken_hooks, minute, ..signs(&point) });
+        let counts = Counts { crashed: 2, gave_up: 1, overflowed: 12, ..Counts::default() };
+        let lately = Lately { counts, ..Lately::default() };
+        let crashes = [crash(40_000)];
+        let (state, text) = told(&Signs {
+            stalled: &stalled,
+            shards: &shards,
+            crashes: &crashes,
+            broken_hooks: &broken_hooks,
+            lately,
+            ..signs(&point)
+        });
         assert_eq!(state, State::Degraded);
         assert_eq!(
             text,
             "shard-1 hangs in a turn over `frame` of c10000002000003, for 3.2 s by now. shard-0 is late: its clockwork runs \
              250 ms behind. The disk is slow: one commit in a hundred takes 300 ms. The backend of the hook connect fails and is not called; its \
              fallback decides. 1 connection was given up within a minute. \
-             12 events were dropped: mailboxes were full within a minute. 2 crashes within a minute, the last at somewhere."
+             12 events were dropped: mailboxes were full within a minute. 2 crashes within a minute, the last at src/a.rs:1:1."
         );
+    }
+
+    #[test]
+    fn a_crash_is_told_for_a_minute_also_when_nobody_watched() {
+        let point = Point { at: 100_000, ..Point::default() };
+        let crashes = [crash(40_001)];
+        let (state, text) = told(&Signs { crashes: &crashes, ..signs(&point) });
+        assert_eq!((state, &*text), (State::Degraded, "The last crash was 59 s ago, at src/a.rs:1:1."));
+        let crashes = [crash(40_000)];
+        assert_eq!(told(&Signs { crashes: &crashes, ..signs(&point) }).0, State::Healthy);
     }
 
     #[test]
@@ -273,13 +330,14 @@ mod tests {
     fn counts_are_forgotten_after_a_minute() {
         let mut minute = Minute::default();
         let at = |second: u64| second * 1_000_000;
-        let crashed = |crashed| Counts { crashed, ..Counts::default() };
-        assert_eq!(minute.count(at(0), crashed(7)), Counts::default(), "what was before is not of this minute");
-        assert_eq!(minute.count(at(1), crashed(9)), crashed(2));
+        let of = |crashed| Counts { crashed, ..Counts::default() };
+        let lately = |crashed, seconds| Lately { counts: of(crashed), seconds, never: false };
+        assert_eq!(minute.count(at(0), of(7)), lately(0, 0), "what was before is not of this minute");
+        assert_eq!(minute.count(at(1), of(9)), lately(2, 1));
         for second in 2..=60 {
-            assert_eq!(minute.count(at(second), crashed(9)), crashed(2), "after {second} s");
+            assert_eq!(minute.count(at(second), of(9)), lately(2, second));
         }
-        assert_eq!(minute.count(at(61), crashed(9)), Counts::default());
+        assert_eq!(minute.count(at(61), of(9)), lately(0, 60));
         assert!(minute.0.len() <= 62, "{}", minute.0.len());
     }
 }

@@ -149,7 +149,7 @@ impl Watch {
             actors: &actors,
             crashes: &crashes,
             broken_hooks: &tally.broken_hooks,
-            minute: self.minute.count(now.micros, Counts::of(&tally.totals, &ledger)),
+            lately: self.minute.count(now.micros, Counts::of(&tally.totals, &ledger)),
             ready: gateway.is_ready(),
         });
         let measured = self.compares;
