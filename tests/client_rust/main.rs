@@ -11,6 +11,7 @@ mod conversation;
 mod losses;
 mod peer;
 mod proxy;
+mod readme;
 mod scripted;
 mod server;
 mod trust;
