@@ -105,6 +105,9 @@ impl Place {
             }
         };
         self.cursor = Some(Cursor { epoch: epoch.to_owned(), offset: begin });
+        if let Some(queue) = self.queue.as_ref().filter(|_| !self.implicit) {
+            queue.begin(epoch);
+        }
     }
 
     /// As [`Place::established`], by the answer to a `subscribe`.

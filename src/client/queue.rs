@@ -18,9 +18,12 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use crate::client::{
-    error::ClientError,
-    event::{Event, Gap},
+use crate::{
+    client::{
+        error::ClientError,
+        event::{Event, Gap},
+    },
+    protocol::request::Cursor,
 };
 
 /// What an event takes beside its data, roughly.
@@ -88,6 +91,10 @@ struct Waiting {
     missed: Vec<Gap>,
     /// The last offset taken, by channel.
     taken: BTreeMap<String, u64>,
+    /// Life of the channel's numbering, where there is one channel.
+    epoch: String,
+    /// So many of the oldest are of an earlier epoch: their offsets mean nothing any more.
+    stale: usize,
     /// Nothing comes any more.
     ended: Option<ClientError>,
     /// Nobody listens any more.
@@ -114,6 +121,16 @@ impl Queue {
         waiting.events.push_back(event);
         drop(waiting);
         self.waker.wake();
+    }
+
+    /// What is pushed from now on is of this epoch.
+    pub(super) fn begin(&self, epoch: &str) {
+        let mut waiting = self.waiting();
+        if waiting.epoch != epoch {
+            epoch.clone_into(&mut waiting.epoch);
+            waiting.taken.clear();
+            waiting.stale = waiting.events.len();
+        }
     }
 
     /// To be told by the next event.
@@ -151,6 +168,13 @@ impl Queue {
         self.waiting().taken.get(channel).copied()
     }
 
+    /// The epoch, and the last offset that was taken out of it.
+    pub(super) fn cursor(&self, channel: &str) -> Option<Cursor> {
+        let waiting = self.waiting();
+        let offset = *waiting.taken.get(channel)?;
+        Some(Cursor { epoch: waiting.epoch.clone(), offset })
+    }
+
     /// Why nothing comes any more.
     pub(super) fn ended(&self) -> Option<ClientError> {
         self.waiting().ended.clone()
@@ -163,9 +187,12 @@ impl Queue {
         let Some(event) = waiting.events.pop_front() else {
             return if waiting.ended.is_some() { Poll::Ready(None) } else { Poll::Pending };
         };
-        match waiting.taken.get_mut(&event.channel) {
-            Some(taken) => *taken = event.offset,
-            None => drop(waiting.taken.insert(event.channel.clone(), event.offset)),
+        if waiting.stale > 0 {
+            waiting.stale -= 1;
+        } else if let Some(taken) = waiting.taken.get_mut(&event.channel) {
+            *taken = event.offset;
+        } else {
+            waiting.taken.insert(event.channel.clone(), event.offset);
         }
         drop(waiting);
         self.level.fall(1, size(&event));
@@ -236,5 +263,21 @@ mod tests {
         }
         assert!(matches!(take(&queue), Poll::Ready(None)));
         assert_eq!(queue.taken("c"), Some(5));
+    }
+
+    #[test]
+    fn what_waited_from_an_earlier_epoch_moves_no_cursor_of_the_new_one() {
+        let queue = Queue::new(&Arc::new(Level::new(8)));
+        queue.begin("e1");
+        (7..=9).for_each(|offset| queue.push(event(offset)));
+        assert!(take(&queue).is_ready());
+        let cursor = |epoch: &str, offset| Some(Cursor { epoch: epoch.to_owned(), offset });
+        assert_eq!(queue.cursor("c"), cursor("e1", 7));
+        queue.begin("e2");
+        queue.push(event(1));
+        for expected in [None, None, cursor("e2", 1)] {
+            assert!(take(&queue).is_ready());
+            assert_eq!(queue.cursor("c"), expected);
+        }
     }
 }

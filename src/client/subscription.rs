@@ -105,6 +105,12 @@ impl Subscription {
         StreamExt::next(self).await
     }
 
+    /// After the last event that was taken: worth keeping for [`Subscribe::from`]. `None` before the first.
+    #[must_use]
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.queue.cursor(&self.channel)
+    }
+
     /// Why there are no more events, once that is so.
     #[must_use]
     pub fn ended(&self) -> Option<ClientError> {

@@ -184,6 +184,16 @@ async fn whoever_drops_a_subscription_hears_no_more_and_may_subscribe_again() {
     drop(lobby);
     let mut lobby = within(ann.subscribe("chat:again").last(1).into_future()).await.unwrap();
     assert_eq!(within(lobby.next()).await.unwrap().data::<u32>().unwrap(), 1);
+    // Where a cursor was kept, it goes on.
+    let kept = lobby.cursor().unwrap();
+    drop(lobby);
+    for number in 2..=3 {
+        within(ann.publish("chat:again", &number)).await.unwrap();
+    }
+    let mut lobby = within(ann.subscribe("chat:again").from(kept).into_future()).await.unwrap();
+    for number in 2..=3 {
+        assert_eq!(within(lobby.next()).await.unwrap().data::<u32>().unwrap(), number);
+    }
     drop(lobby);
     let me = within(ann.whoami()).await.unwrap();
     assert!(me.subscriptions.is_empty(), "{me:?}");
