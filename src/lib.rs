@@ -13,6 +13,7 @@
 //! ```text
 //! main        chooses the allocator
 //! cli         one file per command; the client commands speak the HTTP API
+//! client      for applications in Rust: comes back, resumes, publishes once; knows the protocol and nothing of the server
 //! node        the one place that constructs and wires; start, signals, the end
 //! http        listener, handshake and admission, API (http/api/), pages, metrics page, live feed (http/live/), drain
 //! connection  ConnectionActor: one handler per message, the record, one function per op
@@ -77,7 +78,8 @@
 //! | the handshake and its refusals | `http/first_look.rs`, `http/handshake.rs` |
 //! | TLS | `tls/session.rs` (bytes), `tls/acceptor.rs` (files), `shard/transport.rs` |
 //! | a route of the API | `http/routes.rs`, `http/api/`, `http/openapi.json` |
-//! | a page, the JavaScript client | `http/assets/`, listed in `http/pages.rs` |
+//! | the client for Rust | `client/session.rs` (what frames mean), `client/driver.rs` (sockets) |
+//! | a page, the JavaScript client and its types | `http/assets/`, listed in `http/pages.rs` |
 //! | what the dashboard and `dormouse top` show | `http/live/sample.rs`, `http/live/health.rs`, then `http/assets/dashboard/`, `cli/top/screen.rs` |
 //! | who watches the node, and how often | `http/live/mod.rs`, `http/live/sampler.rs`, `http/live/viewer.rs` |
 //! | what a shard tells about itself | `shard/survey.rs`, `shard/slowest.rs`, `shard/probe.rs` |
@@ -96,6 +98,7 @@
 
 pub mod channel;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod connection;

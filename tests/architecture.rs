@@ -15,7 +15,7 @@ use std::{
 /// From the roof to the ground. Modules of one layer do not know each other, except as [`LEVEL`] says.
 const LAYERS: &[&[&str]] = &[
     &["main"],
-    &["cli"],
+    &["cli", "client"],
     &["node"],
     &["http"],
     &["connection", "echo"],
@@ -32,6 +32,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     // Commands that run here and not in a server read crash files themselves.
     ("cli", &["node", "shard", "supervision", "store", "config", "clock", "token"]),
+    // For applications: it shares the protocol with the server, and nothing else.
+    ("client", &["protocol"]),
     // The one place that constructs knows nearly everything; nothing but a command knows it.
     (
         "node",

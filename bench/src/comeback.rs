@@ -14,6 +14,7 @@ use clap::Args;
 use memchr::memmem;
 
 use crate::{
+    application::Application,
     client::Happening,
     clock,
     crowd::{Arrival, gather},
@@ -61,9 +62,11 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let request = |index: usize| message::gateway(&host, &format!("u{index}"), Some("bench"));
     let crowd = gather(&mut swarm, count, 256, Arrival::Ready, |index| Some(request(index)))?;
 
+    let application = Application::start(address, options.backoff_cap, options.target.seed)?;
     let own = Cpu::own()?;
     server.kill();
     let killed = clock::now();
+    application.publish("interrupted")?;
     // Started from another thread, since the clients go on trying meanwhile.
     let (bin, sets, down) = (options.target.bin.clone(), options.target.all_sets(&[]), options.down);
     let mut next = Some(thread::spawn(move || restart(&bin, address, &sets, killed + down)));
@@ -97,7 +100,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let [base, cap] = [options.backoff, options.backoff_cap].map(humantime::format_duration);
     let note = format!("full jitter, limit {base} doubling up to {cap}, seed {}", options.target.seed);
     report.text("backoff", "exponential", note);
-    let heard = roll_call(&mut swarm, &host, count).map_err(|error| target.explain(error))?;
+    let heard = roll_call(&mut swarm, &application, count).map_err(|error| target.explain(error))?;
+    let diary = application.finish().map_err(|error| target.explain(error))?;
+    let interrupted = diary.answered.first().context("the interrupted publish was not answered")?;
+    let note = format!("dormouse::client, one socket before and {} after it", diary.sockets.saturating_sub(1));
+    let waited = interrupted.saturating_duration_since(killed).as_secs_f64();
+    report.figure("a publish begun at SIGKILL is answered", waited, Unit::Seconds, note);
     report.must_be("clients that hear one publication", heard, count as u64, "on the new server");
     report.figure("load generator CPU", busy, Unit::Cores, "from SIGKILL until all were back");
     target.describe(&mut report);
@@ -112,9 +120,8 @@ fn restart(bin: &std::path::Path, address: SocketAddr, sets: &[String], when: In
 }
 
 /// One publication that everyone who is subscribed hears; how many did.
-fn roll_call(swarm: &mut Swarm, host: &str, count: usize) -> Result<u64> {
-    let publisher = gather(swarm, 1, 1, Arrival::Ready, |_| Some(message::gateway(host, "publisher", None)))?;
-    swarm.say(publisher.keys.start, message::publish("bench", None, 1, 0).as_bytes());
+fn roll_call(swarm: &mut Swarm, publisher: &Application, count: usize) -> Result<u64> {
+    publisher.publish("bench")?;
     let deadline = clock::now() + Duration::from_secs(10);
     let mut heard = 0;
     while heard < count as u64 && clock::now() < deadline {

@@ -3,12 +3,13 @@
 //! `compare` runs the others again and again, each in a process of its own, and puts servers side by side.
 //!
 //! From roof to ground: `compare` → `contest` → `goals`, `table`, `plot` → `results` → `figures`, `contestant`; the measurements
-//! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `comeback`, `fanout` with `rounds`, `echo`, `storm`,
-//! `chaos` with its own four, `actors`, `members` with `member_crowd`, `durable`, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
+//! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `fanout` with `rounds`, `echo`, `storm`,
+//! `chaos` with its own four, `comeback` with `application`, `actors`, `members` with `member_crowd`, `durable`, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
 //! `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and `raw_accept` → `peer`, `dialect` → `server`, `client`,
 //! `message`, `node`, `scrape` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
 
 mod actors;
+mod application;
 mod burst;
 mod caretaker;
 mod census;

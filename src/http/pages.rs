@@ -15,6 +15,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
+const TYPES: &str = "text/plain; charset=utf-8";
 
 /// Nothing from elsewhere, nothing inline, in nobody's frame.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; style-src 'self'; img-src 'self' data:; \
@@ -48,6 +49,7 @@ pages! {
     "/chat/sightings.js" SCRIPT "chat/sightings.js"
     "/chat/welcome.js" SCRIPT "chat/welcome.js"
     "/client.js" SCRIPT "client.js"
+    "/client.d.ts" TYPES "client.d.ts"
     "/favicon.svg" SVG "favicon.svg"
     "/dashboard" HTML "dashboard.html"
     "/dashboard.css" CSS "dashboard.css"
@@ -94,8 +96,8 @@ fn answer(request: &HttpRequest, path: &str, kind: &str, content: &'static [u8],
         // Kept by browsers, and asked about each time.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header((header::ETAG, tag));
-    if path == "/client.js" {
-        // Pages of other servers may import the client from here.
+    if matches!(path, "/client.js" | "/client.d.ts") {
+        // Pages of other servers may import the client from here, and editors in a browser its types.
         response.insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"));
     }
     if unchanged {

@@ -71,6 +71,12 @@ impl Close {
     pub fn from_code(code: u16) -> Option<Self> {
         Self::ALL.iter().copied().find(|close| close.code == code)
     }
+
+    /// Whether it tells a client not to come back as it is: 4500–4999, and the goodbye.
+    #[must_use]
+    pub fn is_final(code: u16) -> bool {
+        code == Self::BYE.code || (4500..=4999).contains(&code)
+    }
 }
 
 /// As its number.
@@ -100,5 +106,11 @@ mod tests {
     fn a_code_is_found_by_its_number() {
         assert_eq!(Close::from_code(4503), Some(Close::KICKED));
         assert_eq!(Close::from_code(4999), None);
+    }
+
+    #[test]
+    fn clients_come_back_from_everything_that_may_pass() {
+        let last: Vec<u16> = Close::ALL.iter().map(|close| close.code).filter(|code| Close::is_final(*code)).collect();
+        assert_eq!(last, [1000, 4500, 4501, 4502, 4503, 4504, 4505, 4506]);
     }
 }

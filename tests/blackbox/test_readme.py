@@ -1,7 +1,8 @@
 """The README keeps its word: every snippet in it runs, and every path, metric and key it names is there.
 
-A snippet is a fenced block of python, js, sh or frames. Before it stands `<!-- run: name -->`, or `<!-- not run: why -->`.
-What it is to print follows `# →` (python, sh) or `// →` (js) at the end of a line or on one of its own: a text that must
+A snippet is a fenced block of python, js, ts, sh, frames, html or rust; those of html run in tests/browser/readme.test.mjs, those of
+rust in tests/client_rust/readme.rs. Before it stands `<!-- run: name -->`, or `<!-- not run: why -->`.
+What it is to print follows `# →` (python, sh) or `// →` (js, ts) at the end of a line or on one of its own: a text that must
 come in the output, in that order, where `…` stands for anything on the line. A `frames` block is a conversation: `→` is
 sent, `←` is what the server says next, `✂` cuts the socket and opens another one; a string `$name` stands for any value,
 and for the same one each time; fields that are not shown are not looked at.
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -26,7 +28,7 @@ from websockets.sync.client import connect
 README = (ROOT / "README.md").read_text("utf8")
 NODE_MODULES = ROOT / "tests/node_modules"
 ADDRESS = "127.0.0.1:8080"
-LANGUAGES = {"python", "js", "sh", "frames"}
+LANGUAGES = {"python", "js", "ts", "sh", "frames", "html", "rust"}
 WAIT_S = 30
 
 
@@ -59,7 +61,9 @@ def run(command, snippet, server, folder) -> None:
     """Runs a snippet's text and holds its output against what it says it prints."""
     (folder / "bin").mkdir()
     (folder / "bin/dormouse").symlink_to(os.path.abspath(binary()))
-    env = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "NO_PROXY": "*", "no_proxy": "*",
+    # What pip has installed for these tests is a tool too.
+    path = f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "NO_PROXY": "*", "no_proxy": "*",
            "DORMOUSE_URL": server.url("http"), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=WAIT_S, text=True)
@@ -123,9 +127,29 @@ def test_a_javascript_snippet_runs(local, tmp_path, snippet):
     run(["node", str(script)], snippet, local, tmp_path)
 
 
+@pytest.mark.parametrize("snippet", runnable("ts"))
+def test_a_typescript_snippet_compiles_and_runs(local, tmp_path, snippet):
+    if not (NODE_MODULES / "typescript").exists():
+        pytest.skip("the packages of tests/package.json are not installed: `tests/run node`")
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    (tmp_path / "package.json").write_text('{"type":"module"}', "utf8")
+    for name in ("client.js", "client.d.ts"):
+        (tmp_path / name).write_text(local.http.get(f"/{name}").text, "utf8")
+    (tmp_path / "snippet.ts").write_text(text_of(snippet, local), "utf8")
+    options = ["--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom"]
+    tsc = NODE_MODULES / ".bin/tsc"
+    done = subprocess.run([tsc, *options, "snippet.ts"], cwd=tmp_path, capture_output=True, timeout=120, text=True)
+    assert done.returncode == 0, done.stdout
+    # Node before 22 has no WebSocket of its own.
+    (tmp_path / "platform.js").write_text('import WebSocket from "ws"; globalThis.WebSocket ??= WebSocket;', "utf8")
+    run(["node", "--import", "./platform.js", "snippet.js"], snippet, local, tmp_path)
+
+
 @pytest.mark.parametrize("snippet", runnable("sh"))
 def test_a_shell_snippet_runs(local, tmp_path, snippet):
-    missing = [tool for tool in ("curl", "openssl") if tool in snippet.text and not shutil.which(tool)]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    tools = ("curl", "openssl", "websocat")
+    missing = [tool for tool in tools if tool in snippet.text and not shutil.which(tool, path=path)]
     if missing:
         pytest.skip(f"{missing[0]} is not installed")
     run(["bash", "-euo", "pipefail", "-c", text_of(snippet, local)], snippet, local, tmp_path)
@@ -195,7 +219,7 @@ def test_every_metric_the_readme_names_is_exported(local):
 
 def test_every_route_the_readme_names_is_described(local):
     described = set(local.http.get("/v1/openapi.json").json()["paths"])
-    pages = {"/", "/dashboard", "/client.js", "/v1/openapi.json"}
+    pages = {"/", "/dashboard", "/client.js", "/client.d.ts", "/v1/openapi.json"}
     table = README.split("## HTTP API", 1)[1].split("\n## ", 1)[0]
     named = set(re.findall(r"`(?:GET |POST |DELETE )?(/[a-z][\w/{}.]*)", table))
     unknown = {path for path in named if re.sub(r"{\w+}", "{}", path) not in
