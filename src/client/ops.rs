@@ -68,7 +68,7 @@ impl Client {
         self.ask("leave", &json!({ "channel": channel }), kind).await.map(|IgnoredAny| ())
     }
 
-    /// Everything up to `offset` has arrived. Needed only where [`Connect::acknowledge`] is false.
+    /// Everything up to `offset` has arrived. Needed only where [`Connect::acknowledge`](crate::client::Connect::acknowledge) is false.
     ///
     /// # Errors
     /// The server's, or of this side of the wire.
