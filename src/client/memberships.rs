@@ -29,15 +29,14 @@ impl Memberships {
         self.began(Membership { channel, epoch, offset, delivered: offset, read: offset, unread: 0 }, None)
     }
 
-    /// By somebody else's message, or on another device. Whoever had subscribed by himself may have heard more already, up to
-    /// `floor`. The new membership, if it is one.
-    pub(super) fn began(&mut self, mut began: Membership, floor: Option<u64>) -> Option<Membership> {
+    /// By somebody else's message, or on another device. Whoever had subscribed by himself may have heard more already: up to
+    /// this offset, so many of them from others. The new membership, if it is one.
+    pub(super) fn began(&mut self, mut began: Membership, heard: Option<(u64, u64)>) -> Option<Membership> {
         if self.0.contains_key(&began.channel) {
             return None;
         }
-        if let Some(floor) = floor.filter(|floor| *floor > began.offset) {
-            began.unread = floor - began.offset;
-            began.offset = floor;
+        if let Some((floor, foreign)) = heard.filter(|(floor, _)| *floor > began.offset) {
+            (began.offset, began.unread) = (floor, foreign);
         }
         self.0.insert(began.channel.clone(), began.clone());
         Some(began)
@@ -107,8 +106,8 @@ mod tests {
         let mut memberships = joined();
         let other =
             Membership { channel: "chat:y".to_owned(), offset: 2, ..memberships.get("chat:x").expect("one").clone() };
-        let began = memberships.began(other.clone(), Some(5)).expect("new");
-        assert_eq!((began.offset, began.unread), (5, 3));
+        let began = memberships.began(other.clone(), Some((5, 2))).expect("new");
+        assert_eq!((began.offset, began.unread), (5, 2));
         assert_eq!(memberships.began(other, None), None);
         assert!(memberships.ended("chat:y") && !memberships.ended("chat:y"));
     }

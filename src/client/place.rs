@@ -3,7 +3,7 @@
 //! It outlives sockets and sessions. Two numbers, because `last` brings events from below the head: the cursor is where the
 //! next socket goes on, the floor is what was delivered.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use serde::Serialize;
 
@@ -15,6 +15,9 @@ use crate::{
     },
     protocol::request::Cursor,
 };
+
+/// The newest events that are remembered until a membership may begin.
+const MOST_FOREIGN: usize = 1_000;
 
 /// What a subscriber asked for.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +61,8 @@ pub(super) struct Place {
     pub(super) owes_ack: bool,
     /// The last `delivered` that was sent.
     pub(super) acknowledged: u64,
+    /// Of others, while the user is no member here: a membership that began before them counts them.
+    foreign: VecDeque<u64>,
     last_gap: Option<(Option<String>, u64, u64)>,
 }
 
@@ -126,6 +131,19 @@ impl Place {
             cursor.offset = offset;
         }
         true
+    }
+
+    /// Somebody else's event came, and the user is no member here.
+    pub(super) fn remember(&mut self, offset: u64) {
+        if self.foreign.len() == MOST_FOREIGN {
+            self.foreign.pop_front();
+        }
+        self.foreign.push_back(offset);
+    }
+
+    /// So many events of others came after this offset.
+    pub(super) fn foreign_after(&self, offset: u64) -> u64 {
+        self.foreign.iter().filter(|one| **one > offset).count() as u64
     }
 
     /// False for a gap that is told again because we came back with the same cursor. The cursor does not move: a log that

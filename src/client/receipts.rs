@@ -19,8 +19,9 @@ impl Session {
         if !self.places.contains_key(&membership.channel) {
             self.place(&membership.channel).established(&membership.epoch, membership.offset, None);
         }
-        let floor = self.places.get(&membership.channel).and_then(|place| place.floor);
-        let began = self.shared.memberships().began(membership, floor);
+        let place = self.places.get(&membership.channel);
+        let heard = place.and_then(|place| Some((place.floor?, place.foreign_after(membership.offset))));
+        let began = self.shared.memberships().began(membership, heard);
         if let Some(membership) = began {
             self.shared.tell(Notice::Membership(membership));
         }

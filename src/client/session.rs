@@ -158,16 +158,20 @@ impl Session {
             self.shared.vitals().doubles += 1;
             return;
         }
-        let (changed, delivered) = {
-            let mut memberships = self.shared.memberships();
-            let changed = memberships.heard(&event, &self.shared.vitals().user);
-            (changed, memberships.get(&event.channel).map(|membership| membership.delivered))
+        let (changed, delivered, own) = {
+            let (mut memberships, vitals) = (self.shared.memberships(), self.shared.vitals());
+            let changed = memberships.heard(&event, &vitals.user);
+            let delivered = memberships.get(&event.channel).map(|membership| membership.delivered);
+            (changed, delivered, event.from == vitals.user)
         };
         if let Some(membership) = changed {
             self.shared.tell(Notice::Membership(membership));
         }
         let owes = self.habits.acknowledge && delivered.is_some_and(|delivered| offset > delivered);
         let Some(place) = self.places.get_mut(&event.channel) else { return };
+        if delivered.is_none() && !own {
+            place.remember(offset);
+        }
         // Where nobody listens nothing is delivered, and so it comes again for whoever listens later.
         let Some(queue) = &place.queue else { return };
         queue.push(event);
