@@ -98,7 +98,7 @@ def close_code(bare) -> int | None:
             length, start = struct.unpack("!H", got[start:start + 2])[0], start + 2
         elif length == 127:
             length, start = struct.unpack("!Q", got[start:start + 8])[0], start + 8
-        if got[at] & 0x0F == 8:
+        if got[at] & 0x0F == 8 and length >= 2:
             code = struct.unpack("!H", got[start:start + 2])[0]
         at = start + length
     return code
@@ -349,4 +349,6 @@ def test_random_bytes_by_the_megabyte_harm_nobody(start, witness):
                     attacker.sendall(chance.randbytes(100_000))
                 except OSError:
                     pass
-                assert close_code(attacker) in (1002, 1003, 1007, 1009, None)
+                # What is said depends on what the bytes happen to be, a close frame among them.
+                code = close_code(attacker)
+                assert code is None or 1000 <= code < 5000, code
