@@ -216,3 +216,19 @@ fn what_a_session_takes_is_what_rustls_needs() {
     println!("a TLS session: {bytes} bytes, and what rustls keeps elsewhere");
     assert!(bytes <= 1600, "{bytes} bytes for every TLS connection");
 }
+
+#[test]
+fn what_comes_with_the_end_of_a_handshake_is_heard() {
+    let files = Files::new();
+    let (client, session) = (files.client(), files.acceptor().begin().expect("a session"));
+    let pipe = Pipe { room: usize::MAX, ..Pipe::default() };
+    let mut pair = Pair { client, session, pipe, at_server: Vec::new(), at_client: Vec::new() };
+    pair.client_sends();
+    pair.server_reads(4096);
+    pair.client_reads(usize::MAX);
+    pair.client.writer().write_all(b"at once").expect("buffered");
+    pair.client_sends();
+    pair.server_reads(4096);
+    assert!(pair.session.is_established());
+    assert_eq!(pair.at_server, b"at once");
+}
