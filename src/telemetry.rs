@@ -102,11 +102,7 @@ fn counter(name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
     IntCounter::new(name, help)
 }
 
-fn counters(label: &'static str) -> impl Fn(&str, &str) -> Result<IntCounterVec, prometheus::Error> {
-    move |name, help| IntCounterVec::new(Opts::new(name, help), &[label])
-}
-
-fn counters_of(labels: &'static [&'static str]) -> impl Fn(&str, &str) -> Result<IntCounterVec, prometheus::Error> {
+fn counters(labels: &'static [&'static str]) -> impl Fn(&str, &str) -> Result<IntCounterVec, prometheus::Error> {
     move |name, help| IntCounterVec::new(Opts::new(name, help), labels)
 }
 
@@ -133,19 +129,19 @@ metrics! {
     /// Connections by state.
     connections: IntGaugeVec = gauges("state"), "dormouse_connections";
     /// Handshakes by result.
-    handshakes: IntCounterVec = counters("result"), "dormouse_handshakes_total";
+    handshakes: IntCounterVec = counters(&["result"]), "dormouse_handshakes_total";
     /// Closed sockets by close code; 1006 is a socket lost without one.
-    closes: IntCounterVec = counters("code"), "dormouse_closes_total";
+    closes: IntCounterVec = counters(&["code"]), "dormouse_closes_total";
     /// Turns by what they handled.
-    turns: IntCounterVec = counters("message"), "dormouse_turns_total";
+    turns: IntCounterVec = counters(&["message"]), "dormouse_turns_total";
     /// Duration of a turn.
     turn_seconds: Histogram = histogram(SECONDS), "dormouse_turn_seconds";
     /// From queued to the beginning of its turn.
     mailbox_wait_seconds: Histogram = histogram(SECONDS), "dormouse_mailbox_wait_seconds";
     /// Crashed turns and jobs by place.
-    crashes: IntCounterVec = counters("place"), "dormouse_crashes_total";
+    crashes: IntCounterVec = counters(&["place"]), "dormouse_crashes_total";
     /// Crashes by what became of their file.
-    crash_files: IntCounterVec = counters("result"), "dormouse_crash_files_total";
+    crash_files: IntCounterVec = counters(&["result"]), "dormouse_crash_files_total";
     /// Actors restarted.
     restarts: IntCounter = counter, "dormouse_restarts_total";
     /// From the beginning of the turn that crashed until the actor is ready for its next message.
@@ -171,7 +167,7 @@ metrics! {
     /// From an event's offset until the kernel takes it for a subscriber, of one delivery a shard at a time: at most twenty a second, none of over 10 s.
     delivery_seconds: Histogram = histogram(DELIVERY_SECONDS), "dormouse_delivery_seconds";
     /// Events dropped, per connection, by reason.
-    events_dropped: IntCounterVec = counters("reason"), "dormouse_events_dropped_total";
+    events_dropped: IntCounterVec = counters(&["reason"]), "dormouse_events_dropped_total";
     /// Events offered, per connection: delivered, dropped and pending together.
     events_offered: IntCounter = counter, "dormouse_events_offered_total";
     /// Signals and presence frames a full mailbox refused.
@@ -181,7 +177,7 @@ metrics! {
     /// From a durable publish to its commit on disk; no store, no observations.
     store_commit_seconds: Histogram = histogram(SECONDS), "dormouse_store_commit_seconds";
     /// Calls of the application's backend, by hook and result: allowed, denied, told; failed; full and open without a call.
-    hooks: IntCounterVec = counters_of(&["hook", "result"]), "dormouse_hooks_total";
+    hooks: IntCounterVec = counters(&["hook", "result"]), "dormouse_hooks_total";
     /// Duration of such a call with its repetitions.
     hook_seconds: HistogramVec = histograms("hook", SECONDS), "dormouse_hook_seconds";
     /// 1 while a hook's backend is not called because it has failed.

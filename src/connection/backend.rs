@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{
     connection::{actor::ConnectionActor, frame, identify, opening::Opening, record::Record, settings::Settings},
@@ -81,6 +82,14 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// What a yes brings along; nothing where nobody was asked.
+    ///
+    /// # Errors
+    /// What the client is told otherwise.
+    pub(crate) fn allowed(self) -> Result<Option<&'a RawValue>, Fault> {
+        self.answer().map_or(Ok(None), allowed)
+    }
+
     /// What is to come by again; `None`: it has.
     fn origin(self) -> Option<Origin> {
         match self {
@@ -124,7 +133,7 @@ pub(crate) fn asks_to_enter(
     turn: &mut ConnectionTurn,
 ) -> Result<bool, Fault> {
     if !stage.is_fresh() {
-        return stage.answer().map_or(Ok(()), allowed).map(|()| false);
+        return stage.allowed().map(|_| false);
     }
     let Some(identity) = &record.identity else { return Ok(false) };
     if !turn.settings().hooks.asks_about(Hook::Subscribe, name::namespace(channel)) {
@@ -136,13 +145,10 @@ pub(crate) fn asks_to_enter(
     Ok(true)
 }
 
-/// Whether a yes.
-///
-/// # Errors
-/// What the client is told otherwise.
-pub(crate) fn allowed(answer: &Answer) -> Result<(), Fault> {
+/// What a yes brings along, or what the client is told otherwise.
+fn allowed(answer: &Answer) -> Result<Option<&RawValue>, Fault> {
     match answer {
-        Answer::Allowed { .. } => Ok(()),
+        Answer::Allowed { data, .. } => Ok(data.as_deref()),
         Answer::Denied(why) => Err(Fault::new(ErrorCode::Forbidden, why.clone())),
         Answer::Unknown(why) => Err(Fault::new(ErrorCode::Unavailable, why.clone())),
     }
@@ -226,7 +232,7 @@ fn answers(
 pub(crate) fn may_enter(stage: Stage<'_>, channel: &str, settings: &Settings) -> Result<(), Fault> {
     match stage {
         Stage::Answered(answers) => match answers.channels.get(channel) {
-            Some(answer) => allowed(answer),
+            Some(answer) => allowed(answer).map(|_| ()),
             None if settings.hooks.asks_about(Hook::Subscribe, name::namespace(channel)) => {
                 Err(Fault::new(ErrorCode::TooLarge, "more channels than one connection may subscribe"))
             }

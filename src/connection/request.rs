@@ -13,7 +13,7 @@ use crate::{
         rate::Rate,
         record::{Identity, Record},
     },
-    hooks::{Answer, Hook, Question},
+    hooks::{Hook, Question},
     id::SessionToken,
     protocol::{
         close::Close,
@@ -51,19 +51,19 @@ pub(crate) fn serve(
         Request::Subscribe(subscribe) => self::subscribe(record, id, subscribe, stage, turn),
         Request::Unsubscribe(on) => unsubscribe(record, id, on.channel.as_str(), turn),
         Request::Publish(publish) => self::publish(record, id, &publish, stage, turn),
-        Request::Signal(signal) => self::signal(record, id, &signal, stage, turn),
-        Request::Presence(on) => look(record, id, on.channel.as_str(), HomeRequest::Roster, stage, turn),
-        Request::Members(on) => look(record, id, on.channel.as_str(), HomeRequest::Members, stage, turn),
-        Request::Status(set) => status(record, id, set.status, stage, turn),
+        Request::Signal(signal) => self::signal(record, id, &signal, turn),
+        Request::Presence(on) => look(record, id, on.channel.as_str(), HomeRequest::Roster, turn),
+        Request::Members(on) => look(record, id, on.channel.as_str(), HomeRequest::Members, turn),
+        Request::Status(set) => status(record, id, set.status, turn),
         Request::Whoami => whoami(record, id, turn),
         Request::Rpc(rpc) => self::rpc(record, id, &rpc, stage, turn),
         Request::Chaos(chaos) => self::chaos(record, id, &chaos, turn),
         Request::Join(on) => join(record, id, on.channel.as_str(), stage, turn),
-        Request::Leave(on) => take_share(record, TENTH, stage, turn)
+        Request::Leave(on) => take_share(record, TENTH, turn)
             .and_then(|()| user(record))
             .map(|user| ask_home(record, id, on.channel.as_str(), HomeRequest::Leave { user }, turn)),
-        Request::Ack(ack) => self::ack(record, id, &ack, stage, turn),
-        Request::History(history) => self::history(record, id, &history, stage, turn),
+        Request::Ack(ack) => self::ack(record, id, &ack, turn),
+        Request::History(history) => self::history(record, id, &history, turn),
         // Served before anything else.
         Request::Identify(_) | Request::Heartbeat => Ok(()),
     };
@@ -78,10 +78,9 @@ fn look(
     id: Option<RequestId>,
     channel: &str,
     request: HomeRequest,
-    stage: Stage<'_>,
     turn: &mut ConnectionTurn,
 ) -> Served {
-    take_share(record, TENTH, stage, turn)?;
+    take_share(record, TENTH, turn)?;
     may(record, Action::Subscribe, channel, turn)?;
     ask_home(record, id, channel, request, turn);
     Ok(())
@@ -115,7 +114,7 @@ fn subscribe(
 ) -> Served {
     let channel = subscribe.channel.as_str();
     may(record, Action::Subscribe, channel, turn)?;
-    take_share(record, TENTH, stage, turn)?;
+    pay(record, TENTH, stage, turn)?;
     let identity = identity(record)?;
     // Subscribing again keeps the place and replays what is asked for: after a fresh `ready` a client so adds `presence`.
     let again = record.subscription(channel).is_some();
@@ -167,7 +166,7 @@ fn join(
     turn: &mut ConnectionTurn,
 ) -> Served {
     may(record, Action::Join, channel, turn)?;
-    take_share(record, TENTH, stage, turn)?;
+    pay(record, TENTH, stage, turn)?;
     let user = user(record)?;
     let most = turn.settings().subscriptions;
     if record.subscription(channel).is_none() && record.channels().len() >= most {
@@ -180,19 +179,13 @@ fn join(
     Ok(())
 }
 
-fn ack(
-    record: &mut Record,
-    id: Option<RequestId>,
-    ack: &Ack<'_>,
-    stage: Stage<'_>,
-    turn: &mut ConnectionTurn,
-) -> Served {
+fn ack(record: &mut Record, id: Option<RequestId>, ack: &Ack<'_>, turn: &mut ConnectionTurn) -> Served {
     let channel = ack.channel.as_str();
     if ack.delivered.is_none() && ack.read.is_none() {
         return Err(Fault::new(ErrorCode::BadRequest, "give `delivered`, `read` or both"));
     }
     may(record, Action::Subscribe, channel, turn)?;
-    take_share(record, TENTH, stage, turn)?;
+    take_share(record, TENTH, turn)?;
     let (user, read) = (user(record)?, ack.read.unwrap_or(0));
     // Reading implies delivery.
     let to = Standing { delivered: ack.delivered.unwrap_or(0).max(read), read };
@@ -200,16 +193,10 @@ fn ack(
     Ok(())
 }
 
-fn history(
-    record: &mut Record,
-    id: Option<RequestId>,
-    history: &History<'_>,
-    stage: Stage<'_>,
-    turn: &mut ConnectionTurn,
-) -> Served {
+fn history(record: &mut Record, id: Option<RequestId>, history: &History<'_>, turn: &mut ConnectionTurn) -> Served {
     let channel = history.channel.as_str();
     may(record, Action::Subscribe, channel, turn)?;
-    take_share(record, TENTH, stage, turn)?;
+    take_share(record, TENTH, turn)?;
     let limit = history.limit.map_or(DEFAULT_HISTORY, |limit| usize::try_from(limit).unwrap_or(MOST_HISTORY));
     let (after, before, limit) = (history.after, history.before, limit.min(MOST_HISTORY));
     ask_home(record, id, channel, HomeRequest::History { after, before, limit }, turn);
@@ -227,7 +214,7 @@ fn publish(
     check_word("key", key.unwrap_or("-"))?;
     may(record, Action::Publish, channel, turn)?;
     data::check(publish.data)?;
-    take_share(record, WHOLE, stage, turn)?;
+    pay(record, WHOLE, stage, turn)?;
     let from = identity(record)?.user.clone();
     if stage.is_fresh() && turn.settings().hooks.asks_about(Hook::Publish, name::namespace(channel)) {
         let (user, channel) = (from.to_string(), channel.to_owned());
@@ -235,11 +222,10 @@ fn publish(
         backend::ask(record, stage, Question::Publish { user, channel, data, key }, turn);
         return Ok(());
     }
-    let data = match stage.answer() {
-        Some(Answer::Allowed { data: Some(instead), .. }) => instead.clone(),
-        answer => answer.map_or(Ok(()), backend::allowed).map(|()| publish.data.to_owned())?,
-    };
-    data::check(&data)?;
+    let instead = stage.allowed()?;
+    // The client's own has been looked at.
+    instead.map_or(Ok(()), data::check)?;
+    let data = instead.unwrap_or(publish.data).to_owned();
     let publication = Publication { from, data, key: key.map(Into::into) };
     ask_home(record, id, channel, HomeRequest::Publish(publication), turn);
     Ok(())
@@ -255,7 +241,7 @@ fn rpc(
 ) -> Served {
     check_word("method", &rpc.method.0)?;
     rpc.data.map_or(Ok(()), data::check)?;
-    take_share(record, WHOLE, stage, turn)?;
+    pay(record, WHOLE, stage, turn)?;
     if !turn.settings().hooks.asks(Hook::Rpc) {
         return Err(Fault::new(ErrorCode::NotFound, "nobody answers calls here: this server has no hooks.rpc.url"));
     }
@@ -265,12 +251,7 @@ fn rpc(
         backend::ask(record, stage, question, turn);
         return Ok(());
     }
-    stage.answer().map_or(Ok(()), backend::allowed)?;
-    let data = match stage.answer() {
-        Some(Answer::Allowed { data, .. }) => data.as_deref(),
-        _ => None,
-    };
-    done(record, id, Outcome::Called { data }, turn);
+    done(record, id, Outcome::Called { data: stage.allowed()? }, turn);
     Ok(())
 }
 
@@ -279,11 +260,13 @@ fn rpc(
 const WHOLE: u32 = Rate::WHOLE;
 const TENTH: u32 = 1;
 
-/// Takes tenths of a publish from the connection's share. A request that comes by again has paid.
-fn take_share(record: &mut Record, tenths: u32, stage: Stage<'_>, turn: &mut ConnectionTurn) -> Served {
-    if !stage.is_fresh() {
-        return Ok(());
-    }
+/// As [`take_share`], of a request that may come by again: then it has paid.
+fn pay(record: &mut Record, tenths: u32, stage: Stage<'_>, turn: &mut ConnectionTurn) -> Served {
+    if stage.is_fresh() { take_share(record, tenths, turn) } else { Ok(()) }
+}
+
+/// Takes tenths of a publish from the connection's share.
+fn take_share(record: &mut Record, tenths: u32, turn: &mut ConnectionTurn) -> Served {
     let (now, settings) = (turn.now(), turn.settings());
     let Err(wait) = record.publishes.take(settings.publish, tenths, now) else { return Ok(()) };
     record.roll_minute(now);
@@ -295,18 +278,12 @@ fn take_share(record: &mut Record, tenths: u32, stage: Stage<'_>, turn: &mut Con
     Err(Fault::new(ErrorCode::RateLimited, "publishing faster than this connection may").after_ms(after_ms))
 }
 
-fn signal(
-    record: &mut Record,
-    id: Option<RequestId>,
-    signal: &Signal<'_>,
-    stage: Stage<'_>,
-    turn: &mut ConnectionTurn,
-) -> Served {
+fn signal(record: &mut Record, id: Option<RequestId>, signal: &Signal<'_>, turn: &mut ConnectionTurn) -> Served {
     let channel = signal.channel.as_str();
     check_word("kind", &signal.kind.0)?;
     may(record, Action::Publish, channel, turn)?;
     signal.data.map_or(Ok(()), data::check)?;
-    take_share(record, WHOLE, stage, turn)?;
+    take_share(record, WHOLE, turn)?;
     let request = HomeRequest::Signal {
         from: identity(record)?.user.clone(),
         kind: (&*signal.kind.0).into(),
@@ -324,14 +301,8 @@ fn check_word(field: &str, word: &str) -> Served {
     Ok(())
 }
 
-fn status(
-    record: &mut Record,
-    id: Option<RequestId>,
-    status: Status,
-    stage: Stage<'_>,
-    turn: &mut ConnectionTurn,
-) -> Served {
-    take_share(record, TENTH, stage, turn)?;
+fn status(record: &mut Record, id: Option<RequestId>, status: Status, turn: &mut ConnectionTurn) -> Served {
+    take_share(record, TENTH, turn)?;
     let channels = record.channels();
     record.status = status;
     let user = identity(record)?.user.clone();

@@ -1,7 +1,7 @@
 //! A first look at a new connection's bytes. A WebSocket handshake whose head is there in one piece is taken off the socket
 //! and goes to its shard at once; all else is left in the socket for actix-http: requests, handshakes that come in pieces or
-//! are refused. With TLS the look is at what was decrypted. Reading a handshake through actix-http costs a fifth of what a client that reconnects costs in all
-//! (`bench/run storm`).
+//! are refused. With TLS the look is at what was decrypted. Reading a handshake through actix-http costs a fifth of what a
+//! client that reconnects costs in all (`bench/run storm`).
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -35,17 +35,50 @@ const MOST_BYTES: usize = 4096;
 const MOST_HEADERS: usize = 32;
 /// RFC 8446 §5.1: the first byte of a client that speaks TLS.
 const HANDSHAKE_RECORD: u8 = 22;
+
+/// What is said before HTTP is spoken.
+struct Words {
+    /// Of the metric.
+    label: &'static str,
+    status: &'static str,
+    /// More lines of the head, each with its end.
+    lines: &'static str,
+    sentence: &'static str,
+}
+
 /// For those who do not.
-const SPEAKS_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 63\r\n\
-    connection: close\r\n\r\nthis port speaks TLS: use https:// and wss:// instead of these\n";
-
+const SPEAKS_TLS: Words = Words {
+    label: "bad_tls",
+    status: "400 Bad Request",
+    lines: "",
+    sentence: "this port speaks TLS: use https:// and wss:// instead of these",
+};
 /// For an address that has too many sockets.
-const TOO_MANY: &str = "HTTP/1.1 429 Too Many Requests\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 5\r\n\
-    content-length: 39\r\nconnection: close\r\n\r\ntoo many connections from your address\n";
-
+const TOO_MANY: Words = Words {
+    label: "too_many_of_address",
+    status: "429 Too Many Requests",
+    lines: "retry-after: 5\r\n",
+    sentence: "too many connections from your address",
+};
 /// For whoever comes when the process can open hardly anything more.
-const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n\
-    content-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n";
+const FULL: Words = Words {
+    label: "no_descriptors",
+    status: "503 Service Unavailable",
+    lines: "retry-after: 1\r\n",
+    sentence: "too many connections",
+};
+
+impl Words {
+    /// The answer.
+    fn response(&self) -> String {
+        let Self { status, lines, sentence, .. } = self;
+        let length = sentence.len() + 1;
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\n{lines}content-length: {length}\r\n\
+             connection: close\r\n\r\n{sentence}\n"
+        )
+    }
+}
 
 /// Takes a connection, or leaves it to `http`.
 pub(super) async fn serve<S>(gateway: Arc<Gateway>, http: Rc<S>, socket: TcpStream) -> Result<(), S::Error>
@@ -53,7 +86,7 @@ where
     S: Service<(Stream, Option<SocketAddr>), Response = ()>,
 {
     let Some(_guest) = gateway.receive() else {
-        refuse(&gateway, &socket, "no_descriptors", FULL, Duration::ZERO).await;
+        refuse(&gateway, &socket, &FULL, Duration::ZERO).await;
         return Ok(());
     };
     let peer = socket.peer_addr().ok();
@@ -63,7 +96,7 @@ where
         Some(peer) => match gateway.addresses.seat(peer.ip(), most) {
             Some(seat) => Some(seat),
             None => {
-                refuse(&gateway, &socket, "too_many_of_address", TOO_MANY, BRIEFLY).await;
+                refuse(&gateway, &socket, &TOO_MANY, BRIEFLY).await;
                 return Ok(());
             }
         },
@@ -80,8 +113,8 @@ where
 
 /// Tells a client that is not let in, in one write. What it has said is thrown away first: the kernel answers unread bytes
 /// with a reset, which would take the words along.
-async fn refuse(gateway: &Gateway, socket: &TcpStream, why: &str, words: &str, patience: Duration) {
-    gateway.metrics.handshakes.with_label_values(&[why]).inc();
+async fn refuse(gateway: &Gateway, socket: &TcpStream, words: &Words, patience: Duration) {
+    gateway.metrics.handshakes.with_label_values(&[words.label]).inc();
     if gateway.tls.is_some() {
         return;
     }
@@ -89,7 +122,7 @@ async fn refuse(gateway: &Gateway, socket: &TcpStream, why: &str, words: &str, p
         let _ = socket.try_read(&mut [0; MOST_BYTES]);
     }
     // A client that is gone misses nothing.
-    let _ = socket.try_write(words.as_bytes());
+    let _ = socket.try_write(words.response().as_bytes());
 }
 
 async fn plain(gateway: &Gateway, socket: TcpStream, seat: Option<Seat>) -> Option<Stream> {
@@ -119,7 +152,7 @@ async fn secure(gateway: &Gateway, acceptor: &Acceptor, socket: TcpStream, seat:
         }
         Stream::secure(socket, seat, session).await.map(Some)
     };
-    let refused = || gateway.metrics.handshakes.with_label_values(&["bad_tls"]).inc();
+    let refused = || gateway.metrics.handshakes.with_label_values(&[SPEAKS_TLS.label]).inc();
     let mut stream = match timeout(SECURE_WITHIN, begun).await {
         Ok(Ok(Some(stream))) => stream,
         Ok(Ok(None)) | Err(_) => {
@@ -141,7 +174,7 @@ async fn secure(gateway: &Gateway, acceptor: &Acceptor, socket: TcpStream, seat:
 
 /// Tells a client that has not asked for TLS, in the only words it can read.
 async fn reject(mut socket: TcpStream) -> io::Result<()> {
-    socket.write_all(SPEAKS_TLS.as_bytes()).await?;
+    socket.write_all(SPEAKS_TLS.response().as_bytes()).await?;
     socket.shutdown().await
 }
 

@@ -123,9 +123,8 @@ impl Gateway {
         (guests + self.sockets.open() + KEPT_DESCRIPTORS < self.descriptors).then_some(guest)
     }
 
-    /// Takes one of the handshakes that this second has, if there is one left.
-    pub(super) fn takes_handshake(&self) -> bool {
-        let per_second = self.config().limits.handshakes_per_second;
+    /// Takes one of the handshakes that this second has, if there is one left; of 0 there are always more.
+    pub(super) fn takes_handshake(&self, per_second: u32) -> bool {
         if per_second == 0 {
             return true;
         }

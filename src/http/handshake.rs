@@ -180,16 +180,17 @@ pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, Han
     };
     let key = key(head, service.is_some())?;
     let is_gateway = service.ok_or(HandshakeError::Path)?;
-    if is_gateway && !origin::admits(headers, &gateway.config()) {
+    let config = gateway.config();
+    if is_gateway && !origin::admits(headers, &config) {
         return Err(HandshakeError::Origin);
     }
     if !gateway.is_ready() {
         return Err(HandshakeError::Draining);
     }
-    if !gateway.takes_handshake() {
+    if !gateway.takes_handshake(config.limits.handshakes_per_second) {
         return Err(HandshakeError::Hurry);
     }
-    if !gateway.sockets.admit(gateway.config().limits.max_connections) {
+    if !gateway.sockets.admit(config.limits.max_connections) {
         return Err(HandshakeError::Full);
     }
     let mut response = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\

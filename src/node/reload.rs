@@ -12,7 +12,7 @@ use crate::{
     http::{ApiKeys, Gateway},
     shard::{IntakeLimits, Reconfigure},
     telemetry::LogFilter,
-    tls::Acceptor,
+    tls::TlsError,
 };
 
 /// Keys that a running node takes over; a `*` at the end stands for everything that begins so.
@@ -88,13 +88,12 @@ impl Reload {
         let settings = Settings::new(config, self.gateway.node.clone()).map_err(|error| error.to_string())?;
         let settings = Arc::new(settings.with_hooks(self.hooks.clone()));
         let keys = ApiKeys::new(&config.api)?;
-        let tls = &config.listen.tls;
-        if tls.is_on() {
-            Acceptor::load(&tls.cert, &tls.key).map_err(|error| error.to_string())?;
-        }
+        let files = &config.listen.tls;
+        let tls = self.gateway.tls.as_ref().map(|acceptor| Ok((acceptor, acceptor.read(&files.cert, &files.key)?)));
+        let tls = tls.transpose().map_err(|error: TlsError| error.to_string())?;
         self.logs.set(&config.telemetry).map_err(|error| error.to_string())?;
-        if let Some(acceptor) = &self.gateway.tls {
-            acceptor.reload(&tls.cert, &tls.key).map_err(|error| error.to_string())?;
+        if let Some((acceptor, certificate)) = tls {
+            acceptor.show(certificate);
         }
         self.gateway.keys.replace(keys);
         self.gateway.reconfigure(config.clone());

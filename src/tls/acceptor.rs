@@ -33,6 +33,9 @@ pub struct TlsError {
     pub message: String,
 }
 
+/// A certificate with its key, as sessions begin with it.
+pub struct Shown(Arc<ServerConfig>);
+
 /// Begins sessions.
 pub struct Acceptor {
     config: RwLock<Arc<ServerConfig>>,
@@ -61,14 +64,17 @@ impl Acceptor {
         Ok(Self { config: RwLock::new(Arc::new(config)), tickets, provider })
     }
 
-    /// Reads both files again.
+    /// Reads both files again, for [`Acceptor::show`].
     ///
     /// # Errors
-    /// As [`Acceptor::load`]; the earlier certificate stays.
-    pub fn reload(&self, certificate: &Path, key: &Path) -> Result<(), TlsError> {
-        let config = config(&self.provider, &self.tickets, certificate, key)?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-        Ok(())
+    /// As [`Acceptor::load`].
+    pub fn read(&self, certificate: &Path, key: &Path) -> Result<Shown, TlsError> {
+        config(&self.provider, &self.tickets, certificate, key).map(|config| Shown(Arc::new(config)))
+    }
+
+    /// From now on new sessions begin with this.
+    pub fn show(&self, shown: Shown) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = shown.0;
     }
 
     /// A session for a socket that was just accepted.

@@ -9,5 +9,5 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use acceptor::{Acceptor, TlsError};
+pub use acceptor::{Acceptor, Shown, TlsError};
 pub use session::Session;

@@ -1,8 +1,6 @@
 //! Decides whether a token is good. The algorithm and the key are ours to choose, never the token's: its header only picks
 //! among the operator's keys, each of which is good for one algorithm.
 
-use std::sync::{Arc, PoisonError, RwLock};
-
 use jsonwebtoken::{Algorithm, Header, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
@@ -78,8 +76,7 @@ pub struct Expected {
 
 /// Holds the keys and verifies tokens with them.
 pub struct Verifier {
-    /// Replaced as a whole; read once per `identify`, so a lock is no bottleneck.
-    keys: RwLock<Arc<Keys>>,
+    keys: Keys,
     expected: Expected,
 }
 
@@ -87,12 +84,7 @@ impl Verifier {
     /// A verifier that accepts what one of the keys signed. Without keys it accepts nothing.
     #[must_use]
     pub fn new(keys: Keys, expected: Expected) -> Self {
-        Self { keys: RwLock::new(Arc::new(keys)), expected }
-    }
-
-    /// From now on these keys count and the earlier ones do not; who is identified stays.
-    pub fn replace(&self, keys: Keys) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Self { keys, expected }
     }
 
     /// Verifies a token at a moment given in seconds since 1970. No leeway: a token is good until `exp`, not at it.
@@ -132,8 +124,7 @@ impl Verifier {
         if !ALGORITHMS.contains(&header.alg) || header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
-        for key in candidates(&keys, &header) {
+        for key in candidates(&self.keys, &header) {
             match jsonwebtoken::decode(token, &key.decoding, &key.validation) {
                 Ok(data) => return Ok(data.claims),
                 Err(error) => match error.kind() {

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from client import eventually, fresh
@@ -104,6 +105,28 @@ def close_code(bare) -> int | None:
     return code
 
 
+@contextmanager
+def flooding(attacker, many: bytes):
+    """The attacker sends this over and over, until the block is left or its socket ends."""
+    stop = threading.Event()
+
+    def flood():
+        try:
+            while not stop.is_set():
+                attacker.sendall(many)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        attacker.close()
+        thread.join()
+
+
 def test_an_address_has_so_many_connections(start, join, dial):
     server = start({"limits.connections_per_address": 5})
     clients = [join(server) for _ in range(4)]
@@ -177,25 +200,9 @@ def test_handshakes_come_at_a_bounded_rate(start, dial):
 def test_a_flood_of_frames_waits_and_ends(start, payload):
     server = start({"limits.frames_per_second": 300, "limits.publish_per_second": 100, "limits.publish_burst": 100,
                     "limits.bad_frames": 1000000})
-    with upgraded(server) as attacker:
-        stop = threading.Event()
-
-        def flood():
-            many = masked(payload) * 1000
-            try:
-                while not stop.is_set():
-                    attacker.sendall(many)
-            except OSError:
-                pass
-
-        flooding = threading.Thread(target=flood)
-        flooding.start()
-        try:
-            assert close_code(attacker) == 4004
-        finally:
-            stop.set()
-            attacker.close()
-            flooding.join()
+    attacker = upgraded(server)
+    with flooding(attacker, masked(payload) * 1000):
+        assert close_code(attacker) == 4004
     # At the very most so many a second, in so many seconds.
     assert server.metric("dormouse_turns_total", message="frame") <= 300 * 11 + 300
     assert server.metric("dormouse_closes_total", code="4004") == 1
@@ -317,24 +324,8 @@ def test_endless_tiny_fragments_end(start, size):
                     "limits.publish_burst": 5})
     attacker = upgraded(server)
     attacker.sendall(masked(b"", 1, fin=False))
-    stop = threading.Event()
-
-    def flood():
-        many = masked(b"a" * size, 0, fin=False) * 2000
-        try:
-            while not stop.is_set():
-                attacker.sendall(many)
-        except OSError:
-            pass
-
-    flooding = threading.Thread(target=flood)
-    flooding.start()
-    try:
+    with flooding(attacker, masked(b"a" * size, 0, fin=False) * 2000):
         assert close_code(attacker) == (1009 if size else 4004)
-    finally:
-        stop.set()
-        attacker.close()
-        flooding.join()
 
 
 def test_random_bytes_by_the_megabyte_harm_nobody(start, witness):
