@@ -75,6 +75,7 @@
 //! | what actors are measured on without sockets | `shard/crowd.rs`, `shard/dummy.rs`, `shard/anatomy.rs`; measured in `bench/actors/` |
 //! | restart rules | `supervision/spec.rs`, `supervision/policy.rs`, `supervision/supervisor.rs` |
 //! | RFC 6455 | `websocket/reader.rs`, `websocket/frame.rs` |
+//! | compression | `websocket/extension.rs` (who gets it), `websocket/deflate.rs` |
 //! | the handshake and its refusals | `http/first_look.rs`, `http/handshake.rs` |
 //! | TLS | `tls/session.rs` (bytes), `tls/acceptor.rs` (files), `shard/transport.rs` |
 //! | a route of the API | `http/routes.rs`, `http/api/`, `http/openapi.json` |

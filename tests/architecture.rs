@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        // Of the store it knows the faults that chaos begins.
+        // Of the store it knows the faults that chaos begins, of WebSockets which extension is agreed on.
         &[
             "connection",
             "echo",
@@ -63,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "shard",
             "supervision",
             "store",
+            "websocket",
             "protocol",
             "config",
             "id",

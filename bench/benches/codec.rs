@@ -17,7 +17,7 @@ use actix_http::ws::{Codec, Frame as ActixFrame, Item, OpCode as ActixOpCode, Pa
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use dormouse::clock::Clock;
-use dormouse::websocket::{Incoming, Reader, frame};
+use dormouse::websocket::{Incoming, Reader, Terms, frame};
 use fastwebsockets::{FragmentCollector, Frame as FastFrame, Payload, Role as FastRole, WebSocket as FastWebSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tungstenite::protocol::frame::{Frame as TungsteniteFrame, coding};
@@ -29,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: usize = 31;
 const SAMPLE_BYTES: usize = 8 << 20;
-const LIMIT: usize = 65_536;
+const TERMS: Terms = Terms { max_message: 65_536, compressed: false };
 const IDLE_CONNECTIONS: usize = 10_000;
 const PEERS: [&str; 4] = ["dormouse", "tungstenite 0.30", "fastwebsockets 0.10", "actix-http 3"];
 
@@ -180,7 +180,7 @@ fn reading(name: &str, stream: &[u8], messages: usize, piece: usize) {
                         let input = &mut scratch[..bytes.len()];
                         input.copy_from_slice(bytes);
                         let mut consumed = 0;
-                        while let Some(message) = reader.next(input, &mut consumed, LIMIT).expect("valid frames") {
+                        while let Some(message) = reader.next(input, &mut consumed, TERMS).expect("valid frames") {
                             black_box(matches!(message, Incoming::Text(_)));
                             black_box(&message);
                             read += 1;
@@ -343,7 +343,7 @@ fn idle_bytes() {
     let per_source = size_of::<Replay<'_>>();
     let ours = kept(PEERS[0], size_of::<Reader>(), 0, || {
         let mut reader = Reader::default();
-        reader.next(&mut stream.clone(), &mut 0, LIMIT).expect("a valid frame");
+        reader.next(&mut stream.clone(), &mut 0, TERMS).expect("a valid frame");
         reader
     });
     let tungstenite = kept(PEERS[1], size_of::<Tungstenite<Replay<'_>>>() - per_source, per_source, || {

@@ -20,7 +20,7 @@ use dormouse::{
     protocol::encoding::{Encoding, Payload},
     shard::{Behaviour, Mail, Turn},
     supervision::Crashes,
-    websocket::{Reader, frame},
+    websocket::{Reader, Terms, frame},
 };
 use dormouse_actors::{Company, thread_time};
 
@@ -29,6 +29,7 @@ use dormouse_actors::{Company, thread_time};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What a publish of the protocol looks like.
+const TERMS: Terms = Terms { max_message: 65_536, compressed: false };
 const TEXT: &str =
     r#"{"op":"publish","id":4711,"channel":"chat:lobby","data":{"text":"hello, this is dormouse, 98 b"}}."#;
 const HEARTBEAT: &str = r#"{"op":"heartbeat"}"#;
@@ -88,7 +89,7 @@ fn codec(criterion: &mut Criterion) {
             || (Reader::default(), read.clone()),
             |(reader, input)| {
                 let mut consumed = 0;
-                while let Some(message) = reader.next(input, &mut consumed, 65_536).expect("whole frames") {
+                while let Some(message) = reader.next(input, &mut consumed, TERMS).expect("whole frames") {
                     black_box(message);
                 }
             },

@@ -74,6 +74,7 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
         &[
             ("addr", Rule::Address),
             ("backlog", count(1, 65_535)),
+            ("compression", Rule::Flag),
             ("drain", duration(Duration::ZERO, HOUR)),
             ("drain_pace", count(1, 10_000_000)),
             ("origins", Rule::Origins),

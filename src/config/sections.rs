@@ -21,6 +21,8 @@ pub struct Listen {
     pub addr: SocketAddr,
     /// Connections the kernel holds until they are accepted; the kernel may cut it to `net.core.somaxconn`.
     pub backlog: u32,
+    /// Whether clients that offer permessage-deflate get it.
+    pub compression: bool,
     /// How long it may take from the signal to the end of the process.
     #[serde(with = "duration")]
     pub drain: Duration,
@@ -55,6 +57,7 @@ impl Default for Listen {
         Self {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             backlog: 4096,
+            compression: false,
             drain: Duration::from_secs(10),
             drain_pace: 5_000,
             origins: Vec::new(),

@@ -25,13 +25,13 @@ type ConnectionTurn = Turn<ConnectionActor>;
 /// An event, unless the client has unsubscribed while it waited.
 pub(crate) fn event(record: &Record, event: &Event, turn: &mut ConnectionTurn) {
     if record.is_subscribed(&event.channel) {
-        turn.frame(event.frame.bytes(record.encoding), true);
+        turn.frame(event.frame.bytes(record.encoding, turn.compresses()), true);
     }
 }
 
 pub(crate) fn whisper(record: &Record, whisper: &Whisper, turn: &mut ConnectionTurn) {
     if record.is_subscribed(&whisper.channel) {
-        turn.frame(whisper.frame.bytes(record.encoding), false);
+        turn.frame(whisper.frame.bytes(record.encoding, turn.compresses()), false);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     connection::Opening,
     http::{gateway::Gateway, origin, stream::Stream},
     protocol::encoding::Encoding,
+    websocket::extension,
 };
 
 /// A handshake that fails, as the client is told.
@@ -127,6 +128,8 @@ pub(super) struct Admission {
     service: Service,
     /// The lines that answer it.
     response: Vec<u8>,
+    /// Messages may be compressed.
+    compressed: bool,
 }
 
 /// Takes an upgrade request with its socket.
@@ -207,8 +210,13 @@ pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, Han
     } else {
         Service::Echo
     };
+    let extension = if config.listen.compression { agree(headers) } else { None };
+    if let Some(extension) = extension {
+        response.extend_from_slice(b"\r\nsec-websocket-extensions: ");
+        response.extend_from_slice(extension.as_bytes());
+    }
     response.extend_from_slice(b"\r\n\r\n");
-    Ok(Admission { service, response })
+    Ok(Admission { service, response, compressed: extension.is_some() })
 }
 
 /// The key of a handshake as RFC 6455 §4.2.1 wants it; `known`: something is served at its path.
@@ -277,6 +285,11 @@ fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     offered.find_map(|name| Encoding::ALL.into_iter().find(|encoding| encoding.subprotocol() == name))
 }
 
+/// The answer to the extensions that are offered.
+fn agree(headers: &HeaderMap) -> Option<&'static str> {
+    extension::negotiate(headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).filter_map(|value| value.to_str().ok()))
+}
+
 /// Whether one of the comma-separated values of `name` is `token`, whatever its case.
 fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
@@ -300,8 +313,8 @@ pub(super) async fn hand_over(gateway: &Gateway, admission: Admission, stream: S
 }
 
 async fn adopt(gateway: &Gateway, admission: Admission, stream: Stream, mut unread: Vec<u8>) -> anyhow::Result<()> {
-    let Admission { service, response } = admission;
-    let (transport, mut rest) = stream.into_transport()?;
+    let Admission { service, response, compressed } = admission;
+    let (transport, mut rest) = stream.into_transport(compressed)?;
     unread.append(&mut rest);
     match (service, &gateway.echo) {
         (Service::Gateway(opening), _) => gateway.shards.adopt(transport, response, unread, opening).await?,

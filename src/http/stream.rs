@@ -85,11 +85,11 @@ impl Stream {
         self.seen.drain(..count);
     }
 
-    /// The bare socket with its session, and what was read of it and not yet looked at.
+    /// The bare socket with its session and what was agreed on it, and what was read of it and not yet looked at.
     ///
     /// # Errors
     /// The runtime does not let go of the socket.
-    pub(super) fn into_transport(self) -> io::Result<(Transport, Vec<u8>)> {
+    pub(super) fn into_transport(self, compressed: bool) -> io::Result<(Transport, Vec<u8>)> {
         let Self { socket, mut tls, mut seen, seat } = self;
         if let Some(tls) = &mut tls {
             seen.append(&mut tls.take_plain());
@@ -98,7 +98,7 @@ impl Stream {
             let keep = seat.map(|seat| Box::new(seat) as Box<dyn Send>);
             Box::new(Extra { tls: tls.map(|tls| *tls), keep })
         });
-        Ok((Transport { socket: socket.into_std()?, extra }, seen))
+        Ok((Transport { socket: socket.into_std()?, extra, compressed }, seen))
     }
 
     /// Until a read or, where something waits for the socket, a write may get further.

@@ -17,6 +17,7 @@ use crate::{
 
 /// Keys that a running node takes over; a `*` at the end stands for everything that begins so.
 const LIVE: &[&str] = &[
+    "listen.compression",
     "listen.drain",
     "listen.drain_pace",
     "listen.origins",

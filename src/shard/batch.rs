@@ -56,6 +56,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let (turn, labels, now, clock) = (&mut self.turn, &mut self.labels, self.now, self.clock);
         let [warn, stall] = [self.options.turn_warn, self.options.turn_stall].map(|time| time.as_micros() as u64);
         let stall = if self.options.on_stall == OnStall::Keep { u64::MAX } else { stall };
+        turn.set_compressed(slot.compressed);
         labels.clear();
         // What the turns that have returned leave.
         let (mut mark, mut unsubscribed) = (turn.mark(), 0);

@@ -64,6 +64,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let began = self.clock.micros();
         self.now.micros = began;
         self.turn.begin(self.now, id, slot.generation);
+        self.turn.set_compressed(slot.compressed);
         self.beat.begin(began, id.to_bits(), kind(&mail));
         let turn = &mut self.turn;
         let result = supervision::catch_traced(|| {

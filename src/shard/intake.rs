@@ -20,7 +20,7 @@ const KEEP: usize = 64;
 pub struct IntakeLimits {
     /// Frames.
     pub frames: u32,
-    /// Bytes, framing included.
+    /// Bytes, framing included, and those that compressed messages come to.
     pub bytes: u32,
 }
 

@@ -17,7 +17,7 @@ use crate::{
         output::Mark,
     },
     supervision,
-    websocket::Reader,
+    websocket::{Reader, Terms},
 };
 
 /// What a panic left.
@@ -77,12 +77,12 @@ impl<B: Behaviour> FramesInHand<B> {
     /// Takes the next message out, and serves it with `serve`, which says how to go on.
     pub(super) fn next(
         &mut self,
-        largest: usize,
+        terms: Terms,
         serve: impl FnOnce(Result<crate::websocket::Incoming<'_>, crate::websocket::ReadError>) -> Next,
     ) -> Option<Next> {
         use crate::websocket::Incoming;
         let base = self.buffer.as_ptr() as usize;
-        let taken = self.reader.next(&mut self.buffer[..self.filled], &mut self.consumed, largest).transpose()?;
+        let taken = self.reader.next(&mut self.buffer[..self.filled], &mut self.consumed, terms).transpose()?;
         let (bytes, text) = match &taken {
             Ok(Incoming::Text(text)) => (text.as_bytes(), true),
             Ok(Incoming::Binary(bytes)) => (&bytes[..], false),

@@ -23,6 +23,10 @@ pub(super) enum Lane {
 impl Lane {
     /// In the order they are served.
     pub(super) const ALL: [Self; 2] = [Self::Heard, Self::Ready];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 /// Indexes of ready connections, at most once in each lane.
@@ -41,8 +45,8 @@ pub(super) struct RunQueue {
 pub(super) struct Place {
     /// It has not been served since it was added; else its entries are left over and are passed over.
     wanted: bool,
-    is_heard: bool,
-    is_ready: bool,
+    /// The lanes in which it has an entry: bits, since a slot has not one byte to spare.
+    lanes: u8,
     /// The last pass in which it went before others.
     pass: u8,
 }
@@ -50,10 +54,7 @@ pub(super) struct Place {
 impl Place {
     /// Its entry in `lane` has come up; whether it is to be served.
     pub(super) fn take(&mut self, lane: Lane) -> bool {
-        match lane {
-            Lane::Heard => self.is_heard = false,
-            Lane::Ready => self.is_ready = false,
-        }
+        self.lanes &= !lane.bit();
         std::mem::take(&mut self.wanted)
     }
 }
@@ -62,17 +63,20 @@ impl RunQueue {
     /// Adds a connection unless it is there already.
     pub(super) fn push(&mut self, index: u32, place: &mut Place) {
         place.wanted = true;
-        if !place.is_heard && !std::mem::replace(&mut place.is_ready, true) {
+        if place.lanes == 0 {
+            place.lanes = Lane::Ready.bit();
             self.ready.push_back(index);
         }
     }
 
     /// Adds a connection whose socket has brought something.
     pub(super) fn push_heard(&mut self, index: u32, place: &mut Place) {
-        if place.is_heard || place.pass == self.pass {
+        let is_heard = place.lanes & Lane::Heard.bit() != 0;
+        if is_heard || place.pass == self.pass {
             return self.push(index, place);
         }
-        (place.wanted, place.is_heard, place.pass) = (true, true, self.pass);
+        (place.wanted, place.pass) = (true, self.pass);
+        place.lanes |= Lane::Heard.bit();
         self.heard.push_back(index);
     }
 

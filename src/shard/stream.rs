@@ -21,7 +21,7 @@ use crate::{
         table::Awake,
         transport::TransportMut,
     },
-    websocket::{Incoming, Reader, frame},
+    websocket::{Incoming, Reader, Terms, frame},
 };
 
 /// A delivery that has waited so long no longer goes before the client's own requests.
@@ -174,13 +174,15 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         }
         let fresh = if self.turn.was_read_before() { 0 } else { filled };
         let mut hand = FramesInHand::new(reader, buffer, filled, Rc::clone(&self.net));
-        let (allowed, largest) = (*budget, B::max_message(&self.settings));
+        let compressed = self.table.get(index).is_some_and(|slot| slot.compressed);
+        let terms = Terms { max_message: B::max_message(&self.settings), compressed };
+        let (allowed, mut inflated) = (*budget, 0);
         let next = loop {
             let held = self.table.get(index).is_none_or(|slot| slot.held);
             if *budget == 0 || held || !self.has_room_to_ask(index) {
                 break Next::Go;
             }
-            let next = hand.next(largest, |incoming| match incoming {
+            let next = hand.next(terms, |incoming| match incoming {
                 Ok(Incoming::Text(text)) => self.run(index, Mail::Frame(Payload::Text(text)), false),
                 Ok(Incoming::Binary(bytes)) => self.run(index, Mail::Frame(Payload::Binary(bytes)), false),
                 Ok(Incoming::Ping(payload)) => {
@@ -201,6 +203,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 }
             });
             let Some(next) = next else { break Next::Go };
+            inflated += hand.reader.inflated();
             *budget -= 1;
             match next {
                 Next::Go | Next::Retry => {}
@@ -210,7 +213,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 break Next::Stop;
             }
         };
-        self.intake.charge(index, allowed - *budget, fresh);
+        self.intake.charge(index, allowed - *budget, fresh + inflated);
         let (mut reader, buffer, rest) = hand.finish();
         reader.release();
         if self.scratch.is_empty() {

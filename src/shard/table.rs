@@ -43,6 +43,8 @@ pub(super) struct Slot<R, M, S = TcpStream> {
     pub(super) held: bool,
     /// The mailbox has overflowed since it was last empty.
     pub(super) overflowed: bool,
+    /// Messages on the socket may be compressed.
+    pub(super) compressed: bool,
 }
 
 /// What a connection has while it is awake.
@@ -86,6 +88,7 @@ impl<R, M, S> Slot<R, M, S> {
             ended: false,
             held: false,
             overflowed: false,
+            compressed: false,
         }
     }
 }
@@ -136,8 +139,9 @@ impl<R, M, S> Table<R, M, S> {
         }
         let index = self.free.pop()?;
         let slot = &mut self.chunks[index as usize >> CHUNK_BITS][index as usize & (CHUNK - 1)];
-        *slot = Slot { record: Some(record), socket: Some(transport.socket), heard_ms, ..Slot::free(slot.tag) };
-        self.put_extra(index, transport.extra);
+        let Transport { socket, extra, compressed } = transport;
+        *slot = Slot { record: Some(record), socket: Some(socket), heard_ms, compressed, ..Slot::free(slot.tag) };
+        self.put_extra(index, extra);
         self.live += 1;
         Some(index)
     }
@@ -158,15 +162,17 @@ impl<R, M, S> Table<R, M, S> {
 
     /// Takes the socket away: the connection is parked.
     pub(super) fn detach(&mut self, index: u32) -> Option<Transport<S>> {
-        let socket = self.get_mut(index)?.socket.take()?;
+        let slot = self.get_mut(index)?;
+        let (socket, compressed) = (slot.socket.take()?, slot.compressed);
         self.parked += 1;
         let extra = self.extras.get_mut(index as usize).and_then(Option::take);
-        Some(Transport { socket, extra })
+        Some(Transport { socket, extra, compressed })
     }
 
     /// Gives a parked connection a socket.
     pub(super) fn attach(&mut self, index: u32, transport: Transport<S>) {
         let Some(slot) = self.get_mut(index) else { return };
+        slot.compressed = transport.compressed;
         if slot.socket.replace(transport.socket).is_none() {
             self.parked -= 1;
         }

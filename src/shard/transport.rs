@@ -14,6 +14,8 @@ pub struct Transport<S = TcpStream> {
     pub socket: S,
     /// `None`: what is written is what is sent, and nobody keeps account of it.
     pub extra: Option<Box<Extra>>,
+    /// Its client has agreed to compressed messages ([`crate::websocket::extension`]).
+    pub compressed: bool,
 }
 
 /// What some sockets have.
@@ -33,7 +35,7 @@ pub(super) struct TransportMut<'a, S> {
 
 impl<S> From<S> for Transport<S> {
     fn from(socket: S) -> Self {
-        Self { socket, extra: None }
+        Self { socket, extra: None, compressed: false }
     }
 }
 

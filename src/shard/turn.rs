@@ -55,6 +55,8 @@ pub struct Turn<B: Behaviour> {
     payload: Vec<u8>,
     label: usize,
     read_before: bool,
+    /// Whether frames may be compressed.
+    compressed: bool,
     /// Frames of all turns since the last flush; a crashed turn's part is cut off again.
     pub(super) output: Output,
     pub(super) effects: Effects<B>,
@@ -98,6 +100,7 @@ impl<B: Behaviour> Turn<B> {
             payload: Vec::new(),
             label: 0,
             read_before: false,
+            compressed: false,
             output: Output::default(),
             effects: Effects::default(),
         }
@@ -139,6 +142,16 @@ impl<B: Behaviour> Turn<B> {
 
     pub(super) fn set_read_before(&mut self, before: bool) {
         self.read_before = before;
+    }
+
+    /// Frames to the own client may be compressed: it has agreed to it, and reads both.
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        self.compressed
+    }
+
+    pub(super) fn set_compressed(&mut self, compressed: bool) {
+        self.compressed = compressed;
     }
 
     /// The settings all turns share.
@@ -190,20 +203,29 @@ impl<B: Behaviour> Turn<B> {
     pub fn send(&mut self, encoding: Encoding, value: &impl serde::Serialize) {
         self.payload.clear();
         encoding.write(value, &mut self.payload);
-        match encoding {
-            Encoding::Json => frame::write_text(&mut self.output.bytes, &self.payload),
-            Encoding::Msgpack => frame::write_binary(&mut self.output.bytes, &self.payload),
-        }
+        let write = match encoding {
+            Encoding::Json => self.writer_of_text(),
+            Encoding::Msgpack => self.writer_of_binary(),
+        };
+        write(&mut self.output.bytes, &self.payload);
     }
 
     /// Sends a text message to the own client.
     pub fn text(&mut self, text: &str) {
-        frame::write_text(&mut self.output.bytes, text.as_bytes());
+        self.writer_of_text()(&mut self.output.bytes, text.as_bytes());
     }
 
     /// Sends a binary message to the own client.
     pub fn binary(&mut self, bytes: &[u8]) {
-        frame::write_binary(&mut self.output.bytes, bytes);
+        self.writer_of_binary()(&mut self.output.bytes, bytes);
+    }
+
+    fn writer_of_text(&self) -> fn(&mut Vec<u8>, &[u8]) {
+        if self.compressed { frame::write_compressed_text } else { frame::write_text }
+    }
+
+    fn writer_of_binary(&self) -> fn(&mut Vec<u8>, &[u8]) {
+        if self.compressed { frame::write_compressed_binary } else { frame::write_binary }
     }
 
     /// Sends a complete WebSocket frame that was encoded before and is shared by many; with `event`, the ledger counts it

@@ -5,7 +5,8 @@
 
 use std::io;
 
-use super::head::{CONTROL_LIMIT, Opcode};
+use super::deflate::{WORTH_IT, deflate};
+use super::head::{CONTROL_LIMIT, Opcode, RSV1};
 use super::incoming::CloseFrame;
 
 /// Two bytes, or with a 64-bit length.
@@ -25,6 +26,27 @@ pub fn write_text(out: &mut Vec<u8>, payload: &[u8]) {
 #[inline]
 pub fn write_binary(out: &mut Vec<u8>, payload: &[u8]) {
     write(out, Opcode::Binary, payload);
+}
+
+/// Writes a text frame, compressed if that makes it smaller. For sockets that have agreed to it.
+pub fn write_compressed_text(out: &mut Vec<u8>, payload: &[u8]) {
+    write_compressed(out, Opcode::Text, payload);
+}
+
+/// Writes a binary frame, compressed if that makes it smaller. For sockets that have agreed to it.
+pub fn write_compressed_binary(out: &mut Vec<u8>, payload: &[u8]) {
+    write_compressed(out, Opcode::Binary, payload);
+}
+
+/// The payload of a frame that was written here.
+#[must_use]
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let size = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.get(size..).unwrap_or_default()
 }
 
 /// Writes a ping; what is beyond 125 bytes is left out, as §5.5 allows no more.
@@ -146,6 +168,22 @@ impl Drop for OpenFrame<'_> {
 fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     write_head(out, opcode, payload.len());
     out.extend_from_slice(payload);
+}
+
+/// Whether compressing is tried at all: not for a payload of a few words.
+#[must_use]
+pub fn is_worth_compressing(payload: &[u8]) -> bool {
+    payload.len() >= WORTH_IT
+}
+
+fn write_compressed(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    deflate(payload, |packed| {
+        let start = out.len();
+        write(out, opcode, packed.unwrap_or(payload));
+        if packed.is_some() {
+            out[start] |= RSV1;
+        }
+    });
 }
 
 #[inline]

@@ -3,14 +3,27 @@
 //! Every rule that the header alone can break is checked here and nowhere else, in the order of its bytes, so that a
 //! header cut anywhere gives the same verdict as a whole one. Called by the reader; `frame` shares [`Opcode`].
 
+use super::deflate::most_on_wire;
 use super::mask::Mask;
 use super::read_error::ReadError;
+use super::reader::Terms;
 
 /// The longest header: two bytes, a 64-bit length, a mask.
 pub(super) const LONGEST: usize = 14;
 
 /// §5.5: what a control frame may carry.
 pub(super) const CONTROL_LIMIT: usize = 125;
+
+/// RFC 7692 §6: the first frame of a compressed message.
+pub(super) const RSV1: u8 = 0x40;
+
+/// A message of which fragments have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Open {
+    /// Bytes so far, as they came.
+    pub(super) length: usize,
+    pub(super) deflated: bool,
+}
 
 /// The four bits that say what a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +61,8 @@ impl Opcode {
 pub(super) struct Head {
     pub(super) fin: bool,
     pub(super) opcode: Opcode,
+    /// The message that begins here is compressed.
+    pub(super) deflated: bool,
     /// Bytes of the header itself.
     pub(super) size: usize,
     /// Bytes of payload announced.
@@ -59,9 +74,11 @@ impl Head {
     /// Decodes the header `bytes` begins with; `None`: cut, and nothing wrong so far. `open` is the length so far of the
     /// message whose fragments are being received, if there is one.
     #[inline]
-    pub(super) fn decode(bytes: &[u8], open: Option<usize>, max_message: usize) -> Result<Option<Self>, ReadError> {
+    pub(super) fn decode(bytes: &[u8], open: Option<Open>, terms: Terms) -> Result<Option<Self>, ReadError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        if first & 0x70 != 0 {
+        // RFC 7692 §6: RSV1 stands at the begin of a compressed message and nowhere else.
+        let deflated = first & RSV1 != 0;
+        if first & 0x30 != 0 || (deflated && (!terms.compressed || !matches!(first & 0x0f, 0x1 | 0x2))) {
             return Err(ReadError::ReservedBits);
         }
         let fin = first & 0x80 != 0;
@@ -101,14 +118,16 @@ impl Head {
             }
         };
         // Control frames do not count: a limit below 125 must not make pings impossible.
-        let so_far = open.unwrap_or_default();
-        if !opcode.is_control() && length > max_message.saturating_sub(so_far) as u64 {
-            return Err(ReadError::TooBig { length: length.saturating_add(so_far as u64), limit: max_message });
+        let Open { length: so_far, deflated: open_deflated } = open.unwrap_or_default();
+        let limit = terms.max_message;
+        let most = if deflated || open_deflated { most_on_wire(limit) } else { limit };
+        if !opcode.is_control() && length > most.saturating_sub(so_far) as u64 {
+            return Err(ReadError::TooBig { length: length.saturating_add(so_far as u64), limit });
         }
 
         let Some(mask) = array_at::<4>(bytes, mask_at) else { return Ok(None) };
         // No cut: a length over the limit, itself a `usize`, was refused above.
-        Ok(Some(Self { fin, opcode, size: mask_at + 4, length: length as usize, mask }))
+        Ok(Some(Self { fin, opcode, deflated, size: mask_at + 4, length: length as usize, mask }))
     }
 }
 
@@ -119,8 +138,12 @@ fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Head, Opcode};
-    use crate::websocket::ReadError;
+    use super::{Head, Opcode, Open};
+    use crate::websocket::{ReadError, Terms};
+
+    fn terms(max_message: usize) -> Terms {
+        Terms { max_message, compressed: false }
+    }
 
     #[test]
     fn a_header_cut_anywhere_waits_for_the_rest() {
@@ -131,17 +154,17 @@ mod tests {
         ];
         for (bytes, length) in heads {
             for cut in 0..bytes.len() {
-                assert_eq!(Head::decode(&bytes[..cut], None, 1 << 20), Ok(None), "{bytes:?} cut at {cut}");
+                assert_eq!(Head::decode(&bytes[..cut], None, terms(1 << 20)), Ok(None), "{bytes:?} cut at {cut}");
             }
-            let head = Head::decode(bytes, None, 1 << 20).unwrap().unwrap();
+            let head = Head::decode(bytes, None, terms(1 << 20)).unwrap().unwrap();
             assert_eq!((head.size, head.length, head.mask), (bytes.len(), length, [1, 2, 3, 4]));
         }
     }
 
     #[test]
     fn each_rule_is_checked_with_the_first_byte_that_can_break_it() {
-        let open = Some(10);
-        let rows: [(&[u8], Option<usize>, ReadError); 20] = [
+        let open = Some(Open { length: 10, deflated: false });
+        let rows: [(&[u8], Option<Open>, ReadError); 20] = [
             (&[0xc1], None, ReadError::ReservedBits),
             (&[0xa1], None, ReadError::ReservedBits),
             (&[0x91], None, ReadError::ReservedBits),
@@ -168,14 +191,57 @@ mod tests {
             ),
         ];
         for (bytes, open, error) in rows {
-            assert_eq!(Head::decode(bytes, open, 1024), Err(error), "{bytes:?}");
-            assert_eq!(Head::decode(&bytes[..bytes.len() - 1], open, 1024), Ok(None), "{bytes:?} without its last");
+            assert_eq!(Head::decode(bytes, open, terms(1024)), Err(error), "{bytes:?}");
+            assert_eq!(
+                Head::decode(&bytes[..bytes.len() - 1], open, terms(1024)),
+                Ok(None),
+                "{bytes:?} without its last"
+            );
         }
     }
 
     #[test]
     fn control_frames_are_free_of_the_message_limit() {
-        let head = Head::decode(&[0x89, 0xfd, 0, 0, 0, 0], Some(5), 5).unwrap().unwrap();
+        let head = Head::decode(&[0x89, 0xfd, 0, 0, 0, 0], Some(Open { length: 5, deflated: false }), terms(5))
+            .unwrap()
+            .unwrap();
         assert_eq!((head.opcode, head.length), (Opcode::Ping, 125));
+    }
+    #[test]
+    fn the_bit_of_compression_stands_where_a_message_begins_and_only_if_agreed() {
+        let agreed = Terms { max_message: 1024, compressed: true };
+        let open = Some(Open { length: 10, deflated: true });
+        for (first, open, allowed) in [
+            (0xc1, None, true),
+            (0x42, None, true),
+            (0x81, None, true),
+            (0xc0, open, false),
+            (0xc9, None, false),
+            (0xca, open, false),
+            (0xc8, None, false),
+            (0xe1, None, false),
+            (0xd1, None, false),
+        ] {
+            let refused = Err(ReadError::ReservedBits);
+            assert_eq!(Head::decode(&[first], open, agreed), if allowed { Ok(None) } else { refused }, "{first:x}");
+            assert_eq!(
+                Head::decode(&[first], open, terms(1024)).is_ok(),
+                first & 0x70 == 0,
+                "{first:x}, nothing agreed"
+            );
+        }
+        let head = Head::decode(&[0xc1, 0x85, 1, 2, 3, 4], None, agreed).unwrap().unwrap();
+        assert!(head.deflated && head.opcode == Opcode::Text);
+    }
+
+    #[test]
+    fn what_does_not_compress_may_be_a_little_longer_on_the_wire() {
+        let agreed = Terms { max_message: 1024, compressed: true };
+        let announced = |first: u8, length: u16| [&[first, 0xfe][..], &length.to_be_bytes(), &[0; 4]].concat();
+        assert!(Head::decode(&announced(0xc1, 1092), None, agreed).is_ok());
+        for (first, length) in [(0xc1, 1093), (0x81, 1025)] {
+            let error = ReadError::TooBig { length: u64::from(length), limit: 1024 };
+            assert_eq!(Head::decode(&announced(first, length), None, agreed), Err(error), "{length}");
+        }
     }
 }

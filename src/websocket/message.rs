@@ -3,6 +3,8 @@
 //! Kept by the reader while fragments or pieces of a large frame arrive. Grows with what was received, never with what a
 //! header announces: a client that promises 60 KB and sends nothing costs nothing.
 
+use super::deflate;
+use super::head::{Head, Opcode, Open};
 use super::incoming::Incoming;
 use super::read_error::ReadError;
 
@@ -13,6 +15,15 @@ const SMALLEST_BUFFER: usize = 64;
 pub(super) enum Message {
     Text(Text),
     Binary(Vec<u8>),
+    /// Compressed: nothing can be said of it before it is whole.
+    Deflated(Deflated),
+}
+
+/// A compressed message on its way.
+#[derive(Debug)]
+pub(super) struct Deflated {
+    packed: Vec<u8>,
+    is_text: bool,
 }
 
 /// Text checked as it comes, so that bad UTF-8 is refused with the piece that holds it and not after 60 KB more.
@@ -29,14 +40,44 @@ impl Message {
         match self {
             Self::Text(text) => text.whole.len() + usize::from(text.cut_len),
             Self::Binary(bytes) => bytes.len(),
+            Self::Deflated(deflated) => deflated.packed.len(),
         }
+    }
+
+    /// As the next header needs to know it.
+    pub(super) fn as_open(&self) -> Open {
+        Open { length: self.len(), deflated: matches!(self, Self::Deflated(_)) }
+    }
+
+    /// The message that begins with this header, which has come in pieces.
+    pub(super) fn begin(head: &Head) -> Option<Self> {
+        let is_text = match head.opcode {
+            Opcode::Text => true,
+            Opcode::Binary => false,
+            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => return None,
+        };
+        Some(match (head.deflated, is_text) {
+            (true, _) => Self::Deflated(Deflated { packed: Vec::new(), is_text }),
+            (false, true) => Self::Text(Text::default()),
+            (false, false) => Self::Binary(Vec::new()),
+        })
+    }
+
+    /// The message that is compressed in `packed`, of at most `limit` bytes.
+    pub(super) fn inflate(packed: &[u8], is_text: bool, limit: usize) -> Result<Self, ReadError> {
+        let bytes = deflate::inflate(packed, limit)?;
+        if !is_text {
+            return Ok(Self::Binary(bytes));
+        }
+        let whole = String::from_utf8(bytes).map_err(|_| ReadError::BadText)?;
+        Ok(Self::Text(Text { whole, ..Text::default() }))
     }
 
     /// Appends `piece`. `at_most` is what the message can come to as far as is known; no more is reserved.
     pub(super) fn push(&mut self, piece: &[u8], at_most: usize) -> Result<(), ReadError> {
         match self {
             Self::Text(text) => text.push(piece, at_most),
-            Self::Binary(bytes) => {
+            Self::Binary(bytes) | Self::Deflated(Deflated { packed: bytes, .. }) => {
                 bytes.reserve_exact(growth(bytes.len(), bytes.capacity(), piece.len(), at_most));
                 bytes.extend_from_slice(piece);
                 Ok(())
@@ -44,10 +85,14 @@ impl Message {
         }
     }
 
-    /// The end of the last fragment was reached.
-    pub(super) fn finish(&self) -> Result<(), ReadError> {
+    /// The end of the last fragment was reached; a compressed message may come to at most `limit` bytes.
+    pub(super) fn finish(&mut self, limit: usize) -> Result<(), ReadError> {
         match self {
             Self::Text(text) if text.cut_len > 0 => Err(ReadError::BadText),
+            Self::Deflated(Deflated { packed, is_text }) => {
+                *self = Self::inflate(packed, *is_text, limit)?;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -55,14 +100,14 @@ impl Message {
     pub(super) fn as_incoming(&self) -> Incoming<'_> {
         match self {
             Self::Text(text) => Incoming::Text(&text.whole),
-            Self::Binary(bytes) => Incoming::Binary(bytes),
+            Self::Binary(bytes) | Self::Deflated(Deflated { packed: bytes, .. }) => Incoming::Binary(bytes),
         }
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
         match self {
             Self::Text(text) => text.whole.into_bytes(),
-            Self::Binary(bytes) => bytes,
+            Self::Binary(bytes) | Self::Deflated(Deflated { packed: bytes, .. }) => bytes,
         }
     }
 
@@ -70,7 +115,7 @@ impl Message {
     pub(super) fn memory(&self) -> usize {
         match self {
             Self::Text(text) => text.whole.capacity(),
-            Self::Binary(bytes) => bytes.capacity(),
+            Self::Binary(bytes) | Self::Deflated(Deflated { packed: bytes, .. }) => bytes.capacity(),
         }
     }
 }
@@ -143,7 +188,7 @@ mod tests {
             for piece in text.as_bytes().chunks(size) {
                 message.push(piece, text.len()).unwrap();
             }
-            message.finish().unwrap();
+            message.finish(1 << 20).unwrap();
             assert_eq!(message.as_incoming(), Incoming::Text(text), "pieces of {size}");
         }
     }
@@ -167,7 +212,7 @@ mod tests {
     fn a_text_that_ends_inside_a_character_is_refused() {
         let mut message = Message::Text(Text::default());
         message.push(&"水".as_bytes()[..2], 64).unwrap();
-        assert_eq!(message.finish(), Err(ReadError::BadText));
+        assert_eq!(message.finish(1 << 20), Err(ReadError::BadText));
     }
 
     #[test]

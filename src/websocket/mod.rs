@@ -5,8 +5,9 @@
 //! purpose: whatever the RFC forbids a client is a [`ReadError`] that knows its close code.
 //!
 //! What is not here: the handshake (`http`), when to answer a ping or a close (`shard`), what a message means
-//! (`protocol`), extensions (none is ever negotiated, hence a reserved bit is an error).
+//! (`protocol`). Of extensions there is one, compression (RFC 7692: [`extension`] agrees on it, `deflate` does it).
 
+mod deflate;
 mod head;
 mod incoming;
 mod mask;
@@ -14,6 +15,7 @@ mod message;
 mod read_error;
 mod reader;
 
+pub mod extension;
 pub mod frame;
 
 #[cfg(test)]
@@ -25,4 +27,4 @@ mod scripted;
 
 pub use incoming::{CloseFrame, Incoming};
 pub use read_error::ReadError;
-pub use reader::Reader;
+pub use reader::{Reader, Terms};

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::scripted::{BINARY, CLOSE, CONTINUATION, FIN, Got, PING, PONG, TEXT, frame, frame_masked, read};
-use super::{Incoming, ReadError, Reader, frame as server_frame};
+use super::{Incoming, ReadError, Reader, Terms, frame as server_frame};
 
 const MAX: usize = 4096;
 
@@ -85,7 +85,7 @@ proptest! {
         let (mut reader, mut got) = (Reader::default(), Vec::new());
         loop {
             let mut consumed = 0;
-            let Some(incoming) = reader.next(&mut rest, &mut consumed, MAX).unwrap() else { break };
+            let Some(incoming) = reader.next(&mut rest, &mut consumed, MAX.into()).unwrap() else { break };
             got.push(Got::from(incoming));
             rest.drain(..consumed);
         }
@@ -103,6 +103,38 @@ proptest! {
             prop_assert!([1002, 1007, 1009].contains(&error.close().code));
         }
         for pieces in [read(pieces(&stream, &cuts), 300), read(stream.chunks(1), 300)] {
+            prop_assert_eq!(&pieces.messages, &whole.messages);
+            prop_assert_eq!(pieces.error, whole.error);
+        }
+    }
+
+    #[test]
+    fn compressed_messages_are_read_however_they_are_fragmented_and_cut(
+        texts in vec("[ab]{0,900}", 1..4),
+        sizes in vec(1_usize..400, 1..5),
+        cuts in vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let terms = Terms { max_message: MAX, compressed: true };
+        let stream: Vec<u8> = texts.iter().flat_map(|text| fragmented(text.as_bytes(), &sizes)).collect();
+        let expected: Vec<Got> = texts.into_iter().map(Got::Text).collect();
+        for reading in [read([stream.as_slice()], terms), read(pieces(&stream, &cuts), terms), read(stream.chunks(1), terms)] {
+            prop_assert_eq!(&reading.messages, &expected);
+            prop_assert_eq!(reading.error, None);
+            prop_assert!(reading.idle);
+        }
+    }
+
+    #[test]
+    fn any_bytes_where_compression_was_agreed_give_the_same_verdict_however_they_are_cut(
+        stream in prop_oneof![near_frames(), vec(any::<u8>(), 0..300)],
+        cuts in vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let terms = Terms { max_message: 300, compressed: true };
+        let whole = read([stream.as_slice()], terms);
+        if let Some(error) = whole.error {
+            prop_assert!([1002, 1007, 1009].contains(&error.close().code));
+        }
+        for pieces in [read(pieces(&stream, &cuts), terms), read(stream.chunks(1), terms)] {
             prop_assert_eq!(&pieces.messages, &whole.messages);
             prop_assert_eq!(pieces.error, whole.error);
         }
@@ -128,6 +160,23 @@ proptest! {
     }
 }
 
+/// A text as a compressed message in fragments of these sizes, in turn.
+fn fragmented(text: &[u8], sizes: &[usize]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    server_frame::write_compressed_text(&mut whole, text);
+    let first = whole[0] & !FIN;
+    let mut rest = server_frame::payload(&whole);
+    let mut out = Vec::new();
+    let mut sizes = sizes.iter().cycle();
+    while let Some(&size) = sizes.next().filter(|_| !rest.is_empty() || out.is_empty()) {
+        let (piece, more) = rest.split_at(size.min(rest.len()));
+        let opcode = if out.is_empty() { first } else { CONTINUATION };
+        out.extend(frame(if more.is_empty() { FIN | opcode } else { opcode }, piece));
+        rest = more;
+    }
+    out
+}
+
 /// The server's frames as a client would send them: under the mask of zeros.
 fn masked(mut frames: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -151,10 +200,10 @@ fn a_whole_frame_is_borrowed_from_the_input_and_nothing_is_kept() {
     let mut input = [frame(FIN | TEXT, b"one"), frame(FIN | BINARY, b"two"), frame(FIN | CLOSE, b"")].concat();
     let range = input.as_ptr_range();
     let (mut reader, mut consumed) = (Reader::default(), 0);
-    let Ok(Some(Incoming::Text(text))) = reader.next(&mut input, &mut consumed, MAX) else { panic!("a text") };
+    let Ok(Some(Incoming::Text(text))) = reader.next(&mut input, &mut consumed, MAX.into()) else { panic!("a text") };
     assert!(range.contains(&text.as_ptr()));
     assert_eq!(reader.memory(), 0);
-    let Ok(Some(Incoming::Binary(bytes))) = reader.next(&mut input, &mut consumed, MAX) else { panic!("bytes") };
+    let Ok(Some(Incoming::Binary(bytes))) = reader.next(&mut input, &mut consumed, MAX.into()) else { panic!("bytes") };
     assert!(range.contains(&bytes.as_ptr()));
     assert_eq!((reader.memory(), size_of::<Reader>()), (0, 8));
 }
@@ -165,10 +214,10 @@ fn a_cut_header_is_forgotten_once_its_frame_has_come() {
     for cut in 1..bytes.len() {
         let (mut head, mut tail) = (bytes[..cut].to_vec(), bytes[cut..].to_vec());
         let mut reader = Reader::default();
-        assert_eq!(reader.next(&mut head, &mut 0, MAX), Ok(None));
+        assert_eq!(reader.next(&mut head, &mut 0, MAX.into()), Ok(None));
         assert!(!reader.is_idle() && reader.memory() > 0);
         let mut consumed = 0;
-        assert_eq!(reader.next(&mut tail, &mut consumed, MAX), Ok(Some(Incoming::Text("hello"))));
+        assert_eq!(reader.next(&mut tail, &mut consumed, MAX.into()), Ok(Some(Incoming::Text("hello"))));
         assert!(reader.is_idle(), "cut at {cut}");
         reader.release();
         assert_eq!(reader.memory(), 0, "cut at {cut}");
@@ -179,12 +228,12 @@ fn a_cut_header_is_forgotten_once_its_frame_has_come() {
 fn memory_grows_with_what_came_not_with_what_was_announced() {
     let mut reader = Reader::default();
     let mut bytes = frame(FIN | BINARY, &vec![7; 60_000]);
-    assert_eq!(reader.next(&mut bytes[..8], &mut 0, 65_536), Ok(None));
+    assert_eq!(reader.next(&mut bytes[..8], &mut 0, 65_536.into()), Ok(None));
     let announced = reader.memory();
     assert!(announced < 256, "{announced} bytes for a promise");
-    assert_eq!(reader.next(&mut bytes[8..1008], &mut 0, 65_536), Ok(None));
+    assert_eq!(reader.next(&mut bytes[8..1008], &mut 0, 65_536.into()), Ok(None));
     assert!(reader.memory() < 256 + 2 * 1000);
-    assert!(reader.next(&mut bytes[1008..], &mut 0, 65_536).unwrap().is_some());
+    assert!(reader.next(&mut bytes[1008..], &mut 0, 65_536.into()).unwrap().is_some());
     reader.release();
     assert_eq!(reader.memory(), 0);
 }
@@ -193,14 +242,14 @@ fn memory_grows_with_what_came_not_with_what_was_announced() {
 fn the_limit_holds_for_the_sum_of_fragments_and_is_known_from_the_header() {
     let too_big = |length| Err(ReadError::TooBig { length, limit: 100 });
     let mut whole = frame(FIN | BINARY, &[0; 100]);
-    assert!(Reader::default().next(&mut whole, &mut 0, 100).unwrap().is_some());
+    assert!(Reader::default().next(&mut whole, &mut 0, 100.into()).unwrap().is_some());
     let mut head_only = frame(FIN | BINARY, &[0; 101])[..2].to_vec();
-    assert_eq!(Reader::default().next(&mut head_only, &mut 0, 100), too_big(101));
+    assert_eq!(Reader::default().next(&mut head_only, &mut 0, 100.into()), too_big(101));
 
     let mut reader = Reader::default();
     let mut stream = [frame(TEXT, &[b'a'; 60]), frame(CONTINUATION, "ä".repeat(20).as_bytes())].concat();
-    assert_eq!(reader.next(&mut stream, &mut 0, 100), Ok(None));
-    assert_eq!(reader.next(&mut [CONTINUATION, 0x81], &mut 0, 100), too_big(101));
+    assert_eq!(reader.next(&mut stream, &mut 0, 100.into()), Ok(None));
+    assert_eq!(reader.next(&mut [CONTINUATION, 0x81], &mut 0, 100.into()), too_big(101));
     assert_eq!(reader.memory(), 0, "a refused message is freed");
 }
 
@@ -208,10 +257,10 @@ fn the_limit_holds_for_the_sum_of_fragments_and_is_known_from_the_header() {
 fn empty_fragments_cost_their_sender_only() {
     let mut reader = Reader::default();
     let mut flood = [frame(TEXT, b""), frame(CONTINUATION, b"").repeat(100_000)].concat();
-    assert_eq!(reader.next(&mut flood, &mut 0, MAX), Ok(None));
+    assert_eq!(reader.next(&mut flood, &mut 0, MAX.into()), Ok(None));
     assert!(reader.memory() < 256);
     let mut end = frame(FIN | CONTINUATION, b"end");
-    assert_eq!(reader.next(&mut end, &mut 0, MAX), Ok(Some(Incoming::Text("end"))));
+    assert_eq!(reader.next(&mut end, &mut 0, MAX.into()), Ok(Some(Incoming::Text("end"))));
 }
 
 #[test]
@@ -219,8 +268,8 @@ fn a_reader_fed_on_after_a_refusal_does_not_panic() {
     let mut reader = Reader::default();
     let mut bad = frame(TEXT, b"\xf4\x90\x80\x80");
     for piece in bad.chunks_mut(1) {
-        let _ = reader.next(piece, &mut 0, MAX);
+        let _ = reader.next(piece, &mut 0, MAX.into());
     }
-    assert!(reader.next(&mut [0xff; 64], &mut 0, MAX).is_err());
-    assert_eq!(reader.next(&mut [], &mut 5, MAX), Ok(None), "a position past the end is the end");
+    assert!(reader.next(&mut [0xff; 64], &mut 0, MAX.into()).is_err());
+    assert_eq!(reader.next(&mut [], &mut 5, MAX.into()), Ok(None), "a position past the end is the end");
 }

@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use crate::protocol::close::Close;
 
-/// A broken rule of RFC 6455, or a limit passed.
+/// A broken rule of RFC 6455 or RFC 7692, or a limit passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// §5.2: no extension was negotiated that could give RSV1–3 a meaning.
+    /// §5.2: nothing was negotiated that gives this bit a meaning; compression gives one to RSV1 at a message's begin.
     #[error("reserved bits are set")]
     ReservedBits,
     /// §5.2: opcodes 3–7 and 11–15.
@@ -57,6 +57,15 @@ pub enum ReadError {
         /// What was allowed.
         limit: usize,
     },
+    /// RFC 7692 §7.2.2: not what a compressor makes.
+    #[error("compressed message cannot be decompressed")]
+    BadCompression,
+    /// A compressed message that would be over the limit. Not more of it than that was ever made.
+    #[error("compressed message is over the limit of {limit} once decompressed")]
+    InflatesTooBig {
+        /// What was allowed, in bytes.
+        limit: usize,
+    },
 }
 
 impl ReadError {
@@ -64,8 +73,8 @@ impl ReadError {
     #[must_use]
     pub fn close(&self) -> Close {
         match self {
-            Self::BadText | Self::BadCloseReason => Close::INVALID_PAYLOAD,
-            Self::TooBig { .. } => Close::MESSAGE_TOO_BIG,
+            Self::BadText | Self::BadCloseReason | Self::BadCompression => Close::INVALID_PAYLOAD,
+            Self::TooBig { .. } | Self::InflatesTooBig { .. } => Close::MESSAGE_TOO_BIG,
             Self::ReservedBits
             | Self::UnknownOpcode(_)
             | Self::NotMasked

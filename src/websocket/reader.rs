@@ -15,24 +15,34 @@ use std::ops::Range;
 use super::head::{self, Head, Opcode};
 use super::incoming::Incoming;
 use super::mask::{Mask, rotate, unmask};
-use super::message::{Message, Text};
+use super::message::Message;
 use super::read_error::ReadError;
 
 /// The reading half of a WebSocket: eight bytes, and nothing on the heap while no frame is unfinished.
 ///
 /// ```
-/// use dormouse::websocket::{Incoming, Reader};
+/// use dormouse::websocket::{Incoming, Reader, Terms};
 ///
+/// let terms = Terms { max_message: 65_536, compressed: false };
 /// let mut reader = Reader::default();
 /// let mut input = *b"\x81\x82\x01\x02\x03\x04ik\x89\x80\x00\x00\x00\x00";
 /// let mut consumed = 0;
-/// assert_eq!(reader.next(&mut input, &mut consumed, 65_536), Ok(Some(Incoming::Text("hi"))));
-/// assert_eq!(reader.next(&mut input, &mut consumed, 65_536), Ok(Some(Incoming::Ping(b""))));
-/// assert_eq!(reader.next(&mut input, &mut consumed, 65_536), Ok(None));
+/// assert_eq!(reader.next(&mut input, &mut consumed, terms), Ok(Some(Incoming::Text("hi"))));
+/// assert_eq!(reader.next(&mut input, &mut consumed, terms), Ok(Some(Incoming::Ping(b""))));
+/// assert_eq!(reader.next(&mut input, &mut consumed, terms), Ok(None));
 /// ```
 #[derive(Debug, Default)]
 pub struct Reader {
     kept: Option<Box<Kept>>,
+}
+
+/// What was agreed with a client, or laid down for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Bytes of its largest message, decompressed.
+    pub max_message: usize,
+    /// Its messages may be compressed ([`super::extension::negotiate`]).
+    pub compressed: bool,
 }
 
 /// What outlives one read. Boxed: nearly every connection has none of it nearly always.
@@ -47,6 +57,8 @@ struct Kept {
     message: Option<Message>,
     /// The payload of a control frame under way; it may stand between the fragments of `message`.
     control: Vec<u8>,
+    /// Bytes of it once decompressed, if it came compressed.
+    inflated: usize,
     /// What the last call handed out from here; dropped by the next one.
     finished: Option<Finished>,
 }
@@ -86,10 +98,10 @@ impl Reader {
         &'a mut self,
         input: &'a mut [u8],
         consumed: &mut usize,
-        max_message: usize,
+        terms: Terms,
     ) -> Result<Option<Incoming<'a>>, ReadError> {
         self.release();
-        let place = self.advance(input, consumed, max_message).inspect_err(|_| self.kept = None)?;
+        let place = self.advance(input, consumed, terms).inspect_err(|_| self.kept = None)?;
         let Some(place) = place else { return Ok(None) };
         match place {
             Place::Input(opcode, range) => Incoming::new(opcode, &input[range]).map(Some),
@@ -134,6 +146,12 @@ impl Reader {
         kept.message.map(Message::into_bytes)
     }
 
+    /// Bytes that the message handed out last was decompressed to: what it cost, beyond what was received.
+    #[must_use]
+    pub fn inflated(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.inflated)
+    }
+
     /// Bytes on the heap: 0 for a reader that keeps nothing.
     #[must_use]
     pub fn memory(&self) -> usize {
@@ -145,18 +163,18 @@ impl Reader {
     /// Reads up to the end of the next message. Finds its place only: a borrow returned from inside a loop would hold the
     /// reader for all of the loop.
     #[inline]
-    fn advance(&mut self, input: &mut [u8], consumed: &mut usize, max: usize) -> Result<Option<Place>, ReadError> {
+    fn advance(&mut self, input: &mut [u8], consumed: &mut usize, terms: Terms) -> Result<Option<Place>, ReadError> {
         loop {
             if let Some(kept) = &mut self.kept
                 && let Some(frame) = kept.frame
             {
-                match kept.take_payload(frame, input.get_mut(*consumed..).unwrap_or_default(), consumed, max)? {
+                match kept.take_payload(frame, input.get_mut(*consumed..).unwrap_or_default(), consumed, terms)? {
                     Step::InputUsedUp => return Ok(None),
                     Step::FrameEnded => {}
                     Step::Finished(finished) => return Ok(Some(Place::Kept(finished))),
                 }
             }
-            let Some(head) = self.take_head(input, consumed, max)? else { return Ok(None) };
+            let Some(head) = self.take_head(input, consumed, terms)? else { return Ok(None) };
             let payload = *consumed..consumed.saturating_add(head.length);
             if head.fin
                 && head.opcode != Opcode::Continuation
@@ -164,6 +182,13 @@ impl Reader {
             {
                 unmask(bytes, head.mask);
                 *consumed = payload.end;
+                if head.deflated {
+                    let message = Message::inflate(bytes, head.opcode == Opcode::Text, terms.max_message)?;
+                    let kept = self.kept.get_or_insert_default();
+                    kept.inflated = message.len();
+                    kept.message = Some(message);
+                    return Ok(Some(Place::Kept(Finished::Message)));
+                }
                 self.free_unless_needed();
                 return Ok(Some(Place::Input(head.opcode, payload)));
             }
@@ -173,14 +198,14 @@ impl Reader {
 
     /// The next header, if all of it has come; what has come of it is kept otherwise.
     #[inline]
-    fn take_head(&mut self, input: &[u8], consumed: &mut usize, max: usize) -> Result<Option<Head>, ReadError> {
+    fn take_head(&mut self, input: &[u8], consumed: &mut usize, terms: Terms) -> Result<Option<Head>, ReadError> {
         let rest = input.get(*consumed..).unwrap_or_default();
         let open = match &mut self.kept {
             None => None,
-            Some(kept) if kept.head_len > 0 => return kept.complete_head(rest, consumed, max),
-            Some(kept) => kept.message.as_ref().map(Message::len),
+            Some(kept) if kept.head_len > 0 => return kept.complete_head(rest, consumed, terms),
+            Some(kept) => kept.message.as_ref().map(Message::as_open),
         };
-        let head = Head::decode(rest, open, max)?;
+        let head = Head::decode(rest, open, terms)?;
         match &head {
             Some(head) => *consumed += head.size,
             None if rest.is_empty() => {}
@@ -211,13 +236,13 @@ enum Step {
 
 impl Kept {
     /// Byte by byte: at most thirteen of them, once per frame that a read has cut there.
-    fn complete_head(&mut self, rest: &[u8], consumed: &mut usize, max: usize) -> Result<Option<Head>, ReadError> {
-        let open = self.message.as_ref().map(Message::len);
+    fn complete_head(&mut self, rest: &[u8], consumed: &mut usize, terms: Terms) -> Result<Option<Head>, ReadError> {
+        let open = self.message.as_ref().map(Message::as_open);
         for &byte in rest {
             self.head[usize::from(self.head_len)] = byte;
             self.head_len += 1;
             *consumed += 1;
-            if let Some(head) = Head::decode(&self.head[..usize::from(self.head_len)], open, max)? {
+            if let Some(head) = Head::decode(&self.head[..usize::from(self.head_len)], open, terms)? {
                 self.head_len = 0;
                 return Ok(Some(head));
             }
@@ -226,10 +251,8 @@ impl Kept {
     }
 
     fn open(&mut self, head: &Head) {
-        match head.opcode {
-            Opcode::Text => self.message = Some(Message::Text(Text::default())),
-            Opcode::Binary => self.message = Some(Message::Binary(Vec::new())),
-            Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {}
+        if let Some(message) = Message::begin(head) {
+            self.message = Some(message);
         }
         let Head { opcode, fin, length, mask, .. } = *head;
         self.frame = Some(Frame { opcode, fin, remaining: length, mask });
@@ -242,7 +265,7 @@ impl Kept {
         mut frame: Frame,
         rest: &mut [u8],
         consumed: &mut usize,
-        max: usize,
+        terms: Terms,
     ) -> Result<Step, ReadError> {
         let taken = frame.remaining.min(rest.len());
         let piece = &mut rest[..taken];
@@ -251,7 +274,7 @@ impl Kept {
             self.control.reserve_exact(frame.remaining);
             self.control.extend_from_slice(piece);
         } else if let Some(message) = &mut self.message {
-            let at_most = if frame.fin { message.len() + frame.remaining } else { max };
+            let at_most = if frame.fin { message.len() + frame.remaining } else { terms.max_message };
             message.push(piece, at_most)?;
         }
         *consumed += taken;
@@ -268,8 +291,10 @@ impl Kept {
         if !frame.fin {
             return Ok(Step::FrameEnded);
         }
-        if let Some(message) = &self.message {
-            message.finish()?;
+        if let Some(message) = &mut self.message {
+            let deflated = message.as_open().deflated;
+            message.finish(terms.max_message)?;
+            self.inflated = if deflated { message.len() } else { 0 };
         }
         Ok(Step::Finished(Finished::Message))
     }

@@ -2,7 +2,7 @@
 //!
 //! Shared by the conformance table and the properties; never part of the server.
 
-use super::{Incoming, ReadError, Reader};
+use super::{Incoming, ReadError, Reader, Terms};
 
 pub(super) const FIN: u8 = 0x80;
 pub(super) const CONTINUATION: u8 = 0x0;
@@ -11,6 +11,13 @@ pub(super) const BINARY: u8 = 0x2;
 pub(super) const CLOSE: u8 = 0x8;
 pub(super) const PING: u8 = 0x9;
 pub(super) const PONG: u8 = 0xa;
+
+/// Nothing is compressed.
+impl From<usize> for Terms {
+    fn from(max_message: usize) -> Self {
+        Self { max_message, compressed: false }
+    }
+}
 
 /// An [`Incoming`] that outlives its buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +76,8 @@ pub(super) struct Reading {
 }
 
 /// Reads `pieces` one after the other, as the shard would: until a close or an error.
-pub(super) fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max_message: usize) -> Reading {
+pub(super) fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, terms: impl Into<Terms>) -> Reading {
+    let terms = terms.into();
     let mut reader = Reader::default();
     let mut reading = Reading { messages: Vec::new(), error: None, idle: true, seen: 0 };
     'stream: for piece in pieces {
@@ -77,7 +85,7 @@ pub(super) fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max_message: 
         let mut consumed = 0;
         reading.seen += input.len();
         loop {
-            match reader.next(&mut input, &mut consumed, max_message) {
+            match reader.next(&mut input, &mut consumed, terms) {
                 Ok(None) => break,
                 Ok(Some(incoming)) => {
                     let got = Got::from(incoming);

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from client import eventually, fresh
+from test_compression import OFFER, pack
 from websockets.exceptions import InvalidStatus
 
 HEARTBEAT = json.dumps({"op": "heartbeat"}).encode()
@@ -74,12 +75,12 @@ def masked(payload: bytes, opcode=1, fin=True) -> bytes:
     return first + b"\xff" + struct.pack("!Q", len(payload)) + b"\0" * 4 + payload
 
 
-def upgraded(server, query="token=mallory") -> socket.socket:
+def upgraded(server, query="token=mallory", headers="") -> socket.socket:
     """A bare socket behind its handshake, whose answers nobody has read."""
     bare = socket.create_connection(("127.0.0.1", server.port), 10)
     bare.sendall(f"GET /v1/gateway?{query} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\n"
-                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-                 .encode())
+                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                 f"{headers}\r\n".encode())
     return bare
 
 
@@ -326,6 +327,31 @@ def test_endless_tiny_fragments_end(start, size):
     attacker.sendall(masked(b"", 1, fin=False))
     with flooding(attacker, masked(b"a" * size, 0, fin=False) * 2000):
         assert close_code(attacker) == (1009 if size else 4004)
+
+
+def test_bombs_are_not_set_off(start, witness):
+    """Each would come to 64 MB; none to more than `max_frame_bytes`."""
+    server = start({**OPEN, "listen.compression": True})
+    bomb = masked(pack(b"0" * (64 << 20))[:60_000], 0x41)
+    with witness(server):
+        before = server.metric("process_resident_memory_bytes")
+        for n in range(100):
+            attacker = upgraded(server, f"token=m{n}", OFFER)
+            attacker.sendall(bomb)
+            assert close_code(attacker) == 1009
+            attacker.close()
+        assert server.metric("process_resident_memory_bytes") - before < 16 << 20
+
+
+def test_what_messages_come_to_is_counted_not_how_small_they_were(start, witness):
+    server = start({**OPEN, "listen.compression": True, "limits.publish_per_second": 5, "limits.publish_burst": 5,
+                    "limits.bytes_per_second": 2_000_000})
+    attacker = upgraded(server, headers=OFFER)
+    packed = masked(pack(b'{"op":"heartbeat","x":"' + b"0" * 65_000 + b'"}'), 0x41)
+    with flooding(attacker, packed * 1000):
+        assert close_code(attacker) == 4004
+    # In each of ten seconds at most what is allowed, and one round more.
+    assert server.metric("dormouse_turns_total", message="frame") <= 11 * (2_000_000 // 65_000 + 64)
 
 
 def test_random_bytes_by_the_megabyte_harm_nobody(start, witness):

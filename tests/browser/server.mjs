@@ -26,7 +26,8 @@ export class TestServer {
 
   /** Runs the binary and waits until it says where it listens. */
   async launch(address) {
-    const settings = [`store.path=${join(this.directory, "data")}`, ...this.settings].flatMap((pair) => ["--set", pair]);
+    // Browsers offer compression, so it is tried here.
+    const settings = [`store.path=${join(this.directory, "data")}`, "listen.compression=true", ...this.settings].flatMap((pair) => ["--set", pair]);
     const child = spawn(BINARY, ["serve", "--listen", address, ...settings], {
       cwd: this.directory,
       env: { ...process.env, NO_COLOR: "1" },

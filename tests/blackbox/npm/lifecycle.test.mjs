@@ -22,7 +22,7 @@ function binary() {
 }
 
 async function startServer(folder, listen = "127.0.0.1:0") {
-  const settings = [`store.path=${join(folder, "store")}`, "chaos.enabled=true", "limits.publish_per_second=100000",
+  const settings = [`store.path=${join(folder, "store")}`, "chaos.enabled=true", "listen.compression=true", "limits.publish_per_second=100000",
     "limits.publish_burst=100000", "supervision.max_restarts=20"];
   const args = ["serve", "--listen", listen, ...settings.flatMap((each) => ["--set", each])];
   const child = spawn(binary(), args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
@@ -48,7 +48,7 @@ class Client {
 
   constructor(port, encoding, path = "/v1/gateway") {
     this.encoding = encoding;
-    this.ws = new WebSocket(`ws://127.0.0.1:${port}${path}`, [`dormouse.v1.${encoding}`], { perMessageDeflate: false });
+    this.ws = new WebSocket(`ws://127.0.0.1:${port}${path}`, [`dormouse.v1.${encoding}`]);
     this.closed = new Promise((resolve) => this.ws.on("close", (code, reason) => resolve([code, String(reason)])));
     this.ws.on("error", () => {});
     this.ws.on("message", (data, isBinary) => {
@@ -154,6 +154,17 @@ for (const encoding of ["json", "msgpack"]) {
         one.ws.close(1000);
         assert.equal((await one.closed)[0], 1000);
       }
+    });
+
+    test("compresses what is long, both ways", async () => {
+      const one = await identified({ token: "carol" });
+      assert.match(one.ws.extensions, /permessage-deflate/);
+      await one.request("subscribe", { channel: "room:long" });
+      const data = { text: "wieder und wieder, ".repeat(1000) };
+      await one.request("publish", { channel: "room:long", data });
+      assert.deepEqual((await one.take("event")).data, data);
+      one.ws.close(1000);
+      await one.closed;
     });
 
     test("resumes after its socket was cut and misses nothing", async () => {
