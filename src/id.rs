@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use sha2::{Digest as _, Sha256};
 
 /// Which shard, which slot of its table, and the slot's tag: a freed slot gets a new tag, so an old id finds nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +108,15 @@ pub struct SessionToken {
     pub connection: ConnectionId,
     /// Compared in constant time with the record's.
     pub secret: SessionSecret,
+}
+
+impl SessionToken {
+    /// What logs call the session: it tells nothing of the token, and whoever has the token can work it out.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        let hash = Sha256::digest(self.to_string());
+        hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 impl fmt::Display for SessionToken {

@@ -85,6 +85,8 @@
 //! | who watches the node, and how often | `http/live/mod.rs`, `http/live/sampler.rs`, `http/live/viewer.rs` |
 //! | what a shard tells about itself | `shard/survey.rs`, `shard/slowest.rs`, `shard/probe.rs` |
 //! | a key of the configuration | `config/sections.rs`, `config/rules.rs`, `config/dormouse.toml` |
+//! | a trace, a span | `channel/traced.rs` (what), `telemetry/traces.rs` (which, and how) |
+//! | ids in logs | `shard/execute.rs`, `connection/shown.rs` (connections), `http/request_id.rs` (calls) |
 //! | a metric | `telemetry.rs`; counted on the hot path: `shard/stats.rs` |
 //! | a long-lived part | `node.rs`, started through [`supervision::Children`] |
 //! | a behaviour of your own | `shard/behaviour.rs` is the trait, `echo.rs` the example |

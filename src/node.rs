@@ -27,7 +27,7 @@ use crate::{
         self, ChildSpec, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Part, Policy, Strategy,
         SupervisorSpec, Watchdog,
     },
-    telemetry::{self, LogFilter, Metrics},
+    telemetry::{self, LogFilter, Metrics, Tracer},
     tls::Acceptor,
 };
 
@@ -122,6 +122,9 @@ pub fn behaviour_of(file: &CrashFile) -> Result<&'static str, ReplayError> {
     }
 }
 
+/// A collector has so long to take the last traces.
+const LAST_TRACES: Duration = Duration::from_secs(2);
+
 /// Who watches the live feed has so long to take its close frame.
 const FEED_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -131,12 +134,14 @@ struct Threads {
     store: Store,
     /// The store's, and the one that reads for the shards.
     disk: [JoinHandle<()>; 2],
+    /// Its thread sends what waits when it is told to end.
+    tracer: Tracer,
 }
 
 /// Ends the shards' threads, then the store's; `false` when that takes longer than `patience`. A thread that is stuck ends with
 /// the process.
 fn join(threads: Threads, patience: Duration) -> bool {
-    let Threads { arbiters, store, disk } = threads;
+    let Threads { arbiters, store, disk, tracer } = threads;
     let (ended, all_ended) = std::sync::mpsc::sync_channel(1);
     for arbiter in &arbiters {
         arbiter.stop();
@@ -155,6 +160,7 @@ fn join(threads: Threads, patience: Duration) -> bool {
                 tracing::error!("a thread of the store had panicked");
             }
         }
+        tracer.end(patience.min(LAST_TRACES));
         // Nobody waits any more: the process is ending.
         let _ = ended.send(());
     });
@@ -206,8 +212,10 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hook
         watchdog: watchdog.clone(),
         crashes: crashes.clone(),
     };
+    let tracer = Tracer::new(&config.telemetry, &node, clock).context("telemetry.traces")?;
     let hub = {
         let (directory, metrics, hooks) = (Arc::clone(&directory), metrics.clone(), hooks.clone());
+        let tracer = tracer.clone();
         let interval = config.presence.interval.as_millis() as u32;
         let sessions_per_user = config.limits.sessions_per_user;
         let mut seed = [0; 32];
@@ -221,6 +229,7 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hook
                 .with_storage(storage)
                 .with_sessions_per_user(sessions_per_user)
                 .with_hooks(hooks.clone())
+                .with_tracer(tracer.clone())
         }
     };
     let shards = Shards::<ConnectionActor>::start(plan("shard", parts(&config), SHARDS), Arc::clone(&settings), hub)?;
@@ -256,7 +265,7 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hook
     let gateway = Arc::new(Gateway::new(plan, config));
     http::start_sampler(&system, &watcher.handle(), &gateway);
     let arbiters = [watcher, scribe].into_iter().chain(calls).chain(arbiters).collect();
-    Ok((gateway, hooks, Threads { arbiters, store, disk: [writer, reading] }))
+    Ok((gateway, hooks, Threads { arbiters, store, disk: [writer, reading], tracer }))
 }
 
 /// Actors that serve the whole node; each may use those started before it.

@@ -1,7 +1,10 @@
 //! Every metric of the node, registered once (CONTRACT §5), and the text page they are read from.
 //!
 //! Shards count in thread-local copies (see `shard/stats.rs`) and pour them in here a few times a second; gauges that
-//! describe tables are set when somebody asks. Nothing here decides anything.
+//! describe tables are set when somebody asks. Nothing here decides anything. Traces are in `telemetry/traces.rs`.
+
+mod collector;
+mod traces;
 
 use std::io::IsTerminal;
 
@@ -13,6 +16,8 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use crate::config::{LogFormat, Telemetry};
+
+pub use traces::{Span, Trace, Tracer};
 
 /// Log lines that may wait for whoever reads standard error; the queue is allocated whole.
 const WAITING_LINES: usize = 4096;

@@ -82,7 +82,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["config", "id", "telemetry", "clock"]),
     ("websocket", &["protocol"]),
     ("protocol", &["id"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "clock"]),
     ("config", &["token", "tls"]),
 ];
 
@@ -96,6 +96,7 @@ const LEVEL: &[(&str, &str, &str)] = &[
     ),
     ("config", "tls", "files that are no certificate and key are refused with the setting that names them"),
     ("telemetry", "config", "logs are set up as the section `[telemetry]` says; configuration knows no logs"),
+    ("telemetry", "clock", "spans begin and end in the node's own time; clocks know no telemetry"),
 ];
 
 /// Names that say nothing: a file has one noun.

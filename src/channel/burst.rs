@@ -11,6 +11,7 @@ use crate::{
         home::Event,
         hub::{ChannelHub, Channeled},
         message::Notice,
+        traced::FanOut,
     },
     protocol::close::Close,
     shard::{Network, Post},
@@ -43,6 +44,8 @@ impl ChannelHub {
         let followed = wanted.then(|| seat.members.select((offset % seat.members.len()) as u32)).flatten();
         self.under_way.events = std::mem::take(&mut self.burst);
         let Some(channel) = self.under_way.events.first().map(|event| Arc::clone(&event.channel)) else { return };
+        let events = self.under_way.events.iter().map(|event| &***event);
+        let traced = FanOut::of(&self.tracer, post.shard(), events, &seat.members, post.now().micros);
         for index in &seat.members {
             self.under_way.reached = index;
             let events = &self.under_way.events;
@@ -58,6 +61,9 @@ impl ChannelHub {
                 if followed == Some(index) {
                     post.follow(index, taken, since);
                 }
+                for (nth, span) in traced.deliveries(index, taken, post.now().micros) {
+                    post.trace(index, taken - nth, span);
+                }
                 taken
             };
             let Some(refused) = events.get(taken..).filter(|refused| !refused.is_empty()) else { continue };
@@ -68,6 +74,9 @@ impl ChannelHub {
             } else if let Some(id) = post.id(index) {
                 post.close(id, Close::SLOW_CONSUMER);
             }
+        }
+        if !traced.is_empty() {
+            traced.end(post.micros());
         }
         self.burst = std::mem::take(&mut self.under_way.events);
         self.burst.clear();

@@ -15,6 +15,7 @@ use crate::{
         message::{Answer, HomeRequest, Origin, Spread},
         reader::Loaded,
         storage::{News, Storage, What, fault},
+        traced,
     },
     clock::Now,
     protocol::error::{ErrorCode, Fault},
@@ -139,7 +140,7 @@ impl Homes {
 
     /// Does it.
     pub(super) fn perform(&mut self, channel: &Arc<Channel>, task: Task, now: Now) -> Option<Step> {
-        let Self { homes, storage, metrics, .. } = self;
+        let Self { homes, storage, metrics, tracer, .. } = self;
         let home = homes.get_mut(channel)?;
         let spread = |home: &Home, event| Outgoing { to: home.subscribers.clone(), what: Spread::Event(event) };
         Some(match task {
@@ -157,6 +158,7 @@ impl Homes {
                         metrics.events_published.inc();
                         let event = home.place(&publication, published, since);
                         home.first = home.first.max(first);
+                        traced::published(tracer, &event, &origin, &home.subscribers, now.micros);
                         spread(home, event)
                     });
                     Step::Tell(news, Some((origin, Answer::Published(published))))

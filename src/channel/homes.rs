@@ -19,6 +19,7 @@ use crate::{
         presence::Presence,
         shared_frame::SharedFrame,
         storage::Storage,
+        traced,
     },
     clock::Now,
     id::Epoch,
@@ -26,7 +27,7 @@ use crate::{
         error::{ErrorCode, Fault, Retry},
         frame::{Frame, Members, Roster, Standing},
     },
-    telemetry::Metrics,
+    telemetry::{Metrics, Tracer},
 };
 
 /// See the module's text.
@@ -44,6 +45,7 @@ pub(super) struct Homes {
     restless: HashSet<Arc<Channel>>,
     /// Homes with receipts to tell.
     pub(super) receipting: HashSet<Arc<Channel>>,
+    pub(super) tracer: Tracer,
 }
 
 /// What a home has for the subscribers of all shards.
@@ -66,12 +68,18 @@ impl Homes {
             waiting: 0,
             restless: HashSet::new(),
             receipting: HashSet::new(),
+            tracer: Tracer::default(),
         }
     }
 
     /// With a store behind the channels that are durable.
     pub(super) fn with_storage(self, storage: Storage) -> Self {
         Self { storage: Some(storage), ..self }
+    }
+
+    /// With somebody who traces publications.
+    pub(super) fn with_tracer(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Makes the home of a channel, if there is none.
@@ -118,6 +126,7 @@ impl Homes {
                 let (published, event) = home.publish(&publication, now);
                 if let Some(event) = event {
                     self.metrics.events_published.inc();
+                    traced::published(&self.tracer, &event, origin, &home.subscribers, now.micros);
                     outgoing = Some(Outgoing { to: home.subscribers.clone(), what: Spread::Event(event) });
                 }
                 Answer::Published(published)

@@ -30,7 +30,7 @@ use crate::{
         frame::GapReason,
     },
     shard::{Behaviour, Hub, Network, Post},
-    telemetry::Metrics,
+    telemetry::{Metrics, Tracer},
 };
 
 /// How often homes are asked whether they may go.
@@ -55,6 +55,7 @@ pub struct ChannelHub {
     /// 0: any.
     pub(super) sessions_per_user: usize,
     hooks: Hooks,
+    pub(super) tracer: Tracer,
 }
 
 /// What a hub remembers.
@@ -108,6 +109,7 @@ impl ChannelHub {
             under_way: UnderWay::default(),
             sessions_per_user: 0,
             hooks: Hooks::default(),
+            tracer: Tracer::default(),
         }
     }
 
@@ -129,6 +131,14 @@ impl ChannelHub {
     #[must_use]
     pub fn with_hooks(mut self, hooks: Hooks) -> Self {
         self.hooks = hooks;
+        self
+    }
+
+    /// With somebody who traces publications.
+    #[must_use]
+    pub fn with_tracer(mut self, tracer: Tracer) -> Self {
+        self.homes = self.homes.with_tracer(tracer.clone());
+        self.tracer = tracer;
         self
     }
 

@@ -28,6 +28,7 @@ mod seat;
 mod seats;
 mod shared_frame;
 mod storage;
+mod traced;
 mod under_way;
 
 pub use ask::{Ask, Subscriber};

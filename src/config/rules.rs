@@ -178,7 +178,15 @@ pub(super) const TABLES: &[(&str, &[(&str, Rule)])] = &[
     ),
     ("chaos", &[("enabled", Rule::Flag)]),
     ("echo", &[("enabled", Rule::Flag)]),
-    ("telemetry", &[("log", Rule::LogFilter), ("format", Rule::Choice(&["text", "json"]))]),
+    (
+        "telemetry",
+        &[
+            ("log", Rule::LogFilter),
+            ("format", Rule::Choice(&["text", "json"])),
+            ("traces", Rule::Url),
+            ("trace_one_in", count(1, 1_000_000_000)),
+        ],
+    ),
 ];
 
 impl Rule {

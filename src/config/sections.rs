@@ -338,11 +338,15 @@ pub struct Telemetry {
     pub log: String,
     /// How a line looks.
     pub format: LogFormat,
+    /// Where traces go: a collector's `http://127.0.0.1:4318/v1/traces`; empty for none.
+    pub traces: String,
+    /// Of so many publications one is traced.
+    pub trace_one_in: u32,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".to_owned(), format: LogFormat::Text }
+        Self { log: "info".to_owned(), format: LogFormat::Text, traces: String::new(), trace_one_in: 1000 }
     }
 }
 

@@ -14,10 +14,13 @@ use crate::{
         redact,
         restart::{self, Restart},
         settings::Settings,
+        shown,
     },
+    id::ConnectionId,
     protocol::close::Close,
     shard::{
-        Behaviour, Cause, Class, Description, Evidence, Fault, JobFailure, Life, Mail, Payload, Turn, label_index,
+        Behaviour, Cause, Class, Description, Evidence, Fault, JobFailure, Life, Mail, Payload, Subject, Turn,
+        label_index,
     },
 };
 
@@ -214,6 +217,10 @@ impl Behaviour for ConnectionActor {
 
     fn heap_bytes(record: &Record) -> usize {
         record.heap_bytes()
+    }
+
+    fn subject(connection: ConnectionId, record: &Record, mail: &Mail<'_, Self>) -> Subject {
+        shown::subject(connection, record, mail)
     }
 
     fn redact(evidence: &mut Evidence, settings: &Settings, payloads: bool) {

@@ -3,10 +3,33 @@
 
 use std::fmt;
 
-use crate::connection::{
-    opening::{Opening, Ticket},
-    record::{Identity, Rare},
+use crate::{
+    channel::{Notice, Purpose},
+    connection::{
+        actor::ConnectionActor,
+        frame,
+        opening::{Opening, Ticket},
+        record::{Identity, Rare, Record},
+    },
+    id::{ConnectionId, SessionToken},
+    protocol::request::peek_id,
+    shard::{Mail, Subject},
 };
+
+/// What logs call a turn of this connection.
+pub(crate) fn subject(connection: ConnectionId, record: &Record, mail: &Mail<'_, ConnectionActor>) -> Subject {
+    let request = match mail {
+        Mail::Frame(payload) => frame::json(record.encoding, *payload).ok().and_then(|json| peek_id(&json)),
+        Mail::Message(Notice::Answer(answer)) => match answer.tag.purpose {
+            Purpose::Request(request) | Purpose::Subscription(request) => request,
+            Purpose::Welcome | Purpose::Entry => None,
+        },
+        Mail::Job(Ok(Some(asked))) => asked.json().and_then(peek_id),
+        _ => None,
+    };
+    let session = record.identity.as_ref().map(|identity| SessionToken { connection, secret: identity.secret }.mark());
+    Subject { session, request }
+}
 
 /// Stands for a secret.
 const HIDDEN: &str = "(not shown)";
@@ -65,7 +88,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        id::{ConnectionId, SessionToken},
         protocol::{encoding::Encoding, request::Identify},
         token::Claims,
     };

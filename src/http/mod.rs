@@ -18,6 +18,7 @@ mod openapi;
 mod origin;
 mod pages;
 mod query;
+mod request_id;
 mod routes;
 mod server;
 mod stream;

@@ -6,9 +6,9 @@ use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 use actix_http::{HttpService, Request};
 use actix_server::{Server, ServerHandle};
 use actix_service::{ServiceFactory as _, ServiceFactoryExt as _, fn_factory, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, web};
+use actix_web::{App, dev::AppConfig, middleware::from_fn, web};
 
-use crate::http::{first_look, gateway::Gateway, routes, upgrade};
+use crate::http::{first_look, gateway::Gateway, request_id, routes, upgrade};
 
 /// A client gets this long to send its request's head (a slow-loris costs a task and a buffer no longer), and the second of
 /// the first look at most before that.
@@ -41,7 +41,7 @@ pub fn serve(gateway: &Arc<Gateway>, listener: TcpListener, workers: usize) -> i
     let service = move || {
         let for_upgrade = Arc::clone(&gateway);
         let data = || web::Data::from(Arc::clone(&gateway));
-        let app = App::new().app_data(data()).configure(routes::configure);
+        let app = App::new().app_data(data()).configure(routes::configure).wrap(from_fn(request_id::name));
         let sockets = App::new().app_data(data()).configure(routes::configure_sockets);
         let sockets = map_config(sockets, |()| AppConfig::default());
         let http = HttpService::build()

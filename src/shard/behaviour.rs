@@ -86,6 +86,12 @@ pub trait Behaviour: Actor<Context = Turn<Self>> {
     /// What operators see of a record. Never secrets.
     fn describe(record: &Self::Record) -> Description;
 
+    /// What logs call a turn beside its connection.
+    fn subject(connection: ConnectionId, record: &Self::Record, mail: &Mail<'_, Self>) -> Subject {
+        let _ = (connection, record, mail);
+        Subject::default()
+    }
+
     /// Makes the evidence of a crashed turn fit for a file: says which settings the turn could read, and hides what people
     /// wrote unless `payloads` may be shown. Filler has the shape and length of what it hides, so that a panic over a size
     /// replays. Runs outside of every shard. Unless a behaviour knows better, every text is hidden.
@@ -258,6 +264,16 @@ pub enum JobFailure {
     /// It panicked.
     #[error("the job crashed at {}", .0.place)]
     Crashed(CrashReport),
+}
+
+/// What logs call a turn by. Never secrets, never what people wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// A mark of the session, once there is one: the first eight digits of its token's SHA-256, by which whoever has the token
+    /// finds it in the log.
+    pub session: Option<String>,
+    /// The number that the client gave its request.
+    pub request: Option<i64>,
 }
 
 /// What operators see of a record.

@@ -31,6 +31,7 @@ use crate::{
         stats::Stats,
         sweeper::Sweeper,
         table::Table,
+        traced::Traced,
         transfer::Letter,
         turn::Turn,
     },
@@ -67,6 +68,7 @@ pub(super) struct Core<B: Behaviour, N: Network = Poller> {
     pub(super) stats: Stats,
     pub(super) slowest: Slowest,
     pub(super) probe: Probe,
+    pub(super) traced: Traced,
     /// What the turns of a batch handled; kept for its memory.
     pub(super) labels: Vec<usize>,
     pub(super) crashes: Crashes,
@@ -118,7 +120,9 @@ macro_rules! post {
             table: &mut $core.table,
             queue: &mut $core.queue,
             spare: &mut $core.spare,
+            clock: $core.clock,
             probe: &mut $core.probe,
+            traced: &mut $core.traced,
             ledger: &mut $core.ledger,
             closes: &mut $core.closes,
             peers: &$core.peers,
@@ -139,6 +143,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             ledger: Ledger::default(),
             slowest: Slowest::default(),
             probe: Probe::default(),
+            traced: Traced::default(),
             labels: Vec::new(),
             scratch: vec![0; SCRATCH],
             sweeper: Sweeper::default(),
@@ -335,6 +340,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.forget_spent_budgets();
         self.slowest.tick(self.now);
         self.probe.tick(self.now);
+        self.traced.tick(self.now);
         if self.queue.is_empty() {
             self.spare.clear();
             self.queue.shrink();

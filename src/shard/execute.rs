@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tracing::Level;
+
 #[cfg(feature = "simulation")]
 use crate::shard::faults::{self, Defect};
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
     protocol::close::Close,
     shard::{
         OnStall,
-        behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail},
+        behaviour::{Behaviour, Cause, Class, Crash, JobFailure, Mail, Subject},
         core::Core,
         evidence::{Written, play},
         ledger::Drop,
@@ -35,6 +37,10 @@ pub(super) enum Next {
     /// Its socket goes to the record in [`Core::moving`].
     Move,
 }
+
+/// Every turn over something that did not wait in a mailbox with others of its kind, for who asks for it: `telemetry.log =
+/// "info,dormouse::turns=debug"`.
+const TURNS: &str = "dormouse::turns";
 
 /// Restarts that may crash over telling what the crashed turn was handling.
 const TELLINGS: u32 = 2;
@@ -81,9 +87,15 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         if self.slowest.wants(took) {
             self.slowest.keep(slow_turn::<B>(self.turn.current_label(), id, took, self.now));
         }
-        if took >= self.options.turn_warn.as_micros() as u64 {
-            self.stats.slow_turns.inc();
-            tracing::warn!(connection = %id, kind = B::LABELS.get(self.turn.current_label()), took_us = took, "slow turn");
+        let slow = took >= self.options.turn_warn.as_micros() as u64;
+        self.stats.slow_turns.inc_by(u64::from(slow));
+        if slow || tracing::enabled!(target: TURNS, Level::DEBUG) {
+            let Subject { session, request } = subject(id, record, &mail);
+            let (generation, kind) = (slot.generation, B::LABELS.get(self.turn.current_label()));
+            if slow {
+                tracing::warn!(connection = %id, session, request, kind, took_us = took, "slow turn");
+            }
+            tracing::debug!(target: TURNS, connection = %id, generation, session, request, kind, took_us = took, "turn");
         }
         // Far too late counts as a crash by policy, so that nothing of it happens and its client is told. The turns that tell
         // of a crash or park a session are spared: there is nobody behind them.
@@ -204,7 +216,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         // When the turn began: unwinding it is most of what a restart costs. A stall is told elsewhere.
         let began = if stalled { self.clock.micros() } else { self.now.micros };
         let Some(id) = self.table.id(index) else { return Next::Stop };
-        self.report(id, kind(&mail), report);
+        self.report(id, (kind(&mail), Some(mail)), report);
         #[cfg(feature = "simulation")]
         if faults::has(Defect::ForgottenMailbox)
             && let Some(awake) = self.table.get_mut(index).and_then(|slot| slot.awake.as_mut())
@@ -232,7 +244,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                     return if retried && next == Next::Go { Next::Retry } else { next };
                 }
                 Err(report) => {
-                    self.report(id, "restarted", &report);
+                    self.report(id, ("restarted", Some(mail)), &report);
                     if known.is_none() {
                         // Nothing but a defect of the handler for restarts, and that one ends here.
                         if let Mail::Message(message) = mail
@@ -292,14 +304,28 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         Next::Stop
     }
 
-    pub(super) fn report(&mut self, connection: ConnectionId, kind: &'static str, report: &CrashReport) {
+    /// Counts and logs a crash over a mail, if there was one, that logs call `kind`.
+    pub(super) fn report(
+        &mut self,
+        connection: ConnectionId,
+        (kind, mail): (&'static str, Option<Mail<'_, B>>),
+        report: &CrashReport,
+    ) {
         let place = &*report.place;
         let listed = self.crashes.record(report, kind, Some(connection), self.now.unix_ms);
         if self.stats.crash(if listed { place } else { Fingerprints::OTHER }) {
-            tracing::warn!(%connection, kind, place, panic = %report.own_words(), "actor crashed, restarting");
+            let Subject { session, request } = mail.map(|mail| self.subject(connection, &mail)).unwrap_or_default();
+            let panic = report.own_words();
+            tracing::warn!(%connection, session, request, kind, place, %panic, "actor crashed, restarting");
         } else {
             tracing::debug!(%connection, kind, place, "actor crashed, restarting");
         }
+    }
+
+    /// What the log calls a turn of this connection.
+    fn subject(&self, connection: ConnectionId, mail: &Mail<'_, B>) -> Subject {
+        let slot = self.table.find(connection).and_then(|index| self.table.get(index));
+        slot.and_then(|slot| slot.record.as_ref()).map(|record| subject(connection, record, mail)).unwrap_or_default()
     }
 
     /// Something of a behaviour that must not panic did; its shard goes on without the answer.
@@ -314,7 +340,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
     pub(super) fn job_failed(&mut self, owner: ConnectionId, failure: &JobFailure) {
         match failure {
             JobFailure::Timeout => tracing::warn!(connection = %owner, "a job's deadline passed"),
-            JobFailure::Crashed(report) => self.report(owner, "job", report),
+            JobFailure::Crashed(report) => self.report(owner, ("job", None), report),
         }
     }
 
@@ -325,10 +351,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         if let Err(report) = &parked
             && let Some(id) = self.table.id(index)
         {
-            self.report(id, "detached", report);
+            self.report(id, ("detached", Some(mail)), report);
             // Once more, as with every delivery: a session must not end over one crash while its socket went.
             if !self.spend(index) {
-                parked = self.attempt(index, mail).inspect_err(|report| self.report(id, "detached", report));
+                parked =
+                    self.attempt(index, mail).inspect_err(|report| self.report(id, ("detached", Some(mail)), report));
             }
         }
         match parked {
@@ -347,6 +374,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
 /// A turn whose handler has this label.
 pub(super) fn slow_turn<B: Behaviour>(label: usize, connection: ConnectionId, took_us: u64, now: Now) -> SlowTurn {
     SlowTurn { message: B::LABELS.get(label).copied().unwrap_or_default(), connection, took_us, at: now.unix_ms }
+}
+
+/// What the log calls a turn. Code of the behaviour, so it may panic.
+fn subject<B: Behaviour>(connection: ConnectionId, record: &B::Record, mail: &Mail<'_, B>) -> Subject {
+    supervision::catch(|| B::subject(connection, record, mail)).unwrap_or_default()
 }
 
 /// The word for a mail in logs and the watchdog's reports.

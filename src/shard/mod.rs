@@ -41,6 +41,7 @@ mod stream;
 mod survey;
 mod sweeper;
 mod table;
+mod traced;
 mod transfer;
 mod transport;
 mod turn;
@@ -55,7 +56,7 @@ use std::{
 pub use actor::Shard;
 pub use anatomy::{Piece, anatomy};
 pub use behaviour::{
-    Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, label_index,
+    Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, Subject, label_index,
 };
 pub use command::{
     Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Reconfigure, Sort, State, TakeCensus, Target,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    clock::Now,
+    clock::{Clock, Now},
     id::ConnectionId,
     protocol::close::Close,
     shard::{
@@ -17,8 +17,10 @@ use crate::{
         probe::Probe,
         run_queue::RunQueue,
         table::{Awake, Slot, Table},
+        traced::Traced,
         transfer::Letter,
     },
+    telemetry::Span,
 };
 
 /// Spare [`Awake`] boxes: a burst that wakes the same connections again does not go through the allocator.
@@ -75,7 +77,9 @@ pub struct Post<'a, B: Behaviour, N: Network = Poller> {
     pub(super) table: &'a mut Table<B::Record, B::Message, N::Socket>,
     pub(super) queue: &'a mut RunQueue,
     pub(super) spare: &'a mut Spare<B::Message>,
+    pub(super) clock: Clock,
     pub(super) probe: &'a mut Probe,
+    pub(super) traced: &'a mut Traced,
     pub(super) ledger: &'a mut Ledger,
     pub(super) closes: &'a mut Vec<(ConnectionId, Close)>,
     pub(super) peers: &'a [Arc<Inbox<Letter<B, N>>>],
@@ -161,6 +165,12 @@ impl<B: Behaviour, N: Network> Post<'_, B, N> {
         taken
     }
 
+    /// The present, in microseconds of the clock: for what takes long.
+    #[must_use]
+    pub fn micros(&self) -> u64 {
+        self.clock.micros()
+    }
+
     /// Whether the shard would measure how long another delivery takes.
     #[must_use]
     pub fn wants_to_follow(&self) -> bool {
@@ -170,13 +180,25 @@ impl<B: Behaviour, N: Network> Post<'_, B, N> {
     /// Measures the first of `taken` events that were just offered to the connection in slot `index`, until the kernel has
     /// it; `since`: when it got its offset, in microseconds of the clock.
     pub fn follow(&mut self, index: u32, taken: usize, since: u64) {
-        if taken == 0 {
-            return;
+        if let Some((connection, ahead)) = self.last_but(index, taken) {
+            self.probe.follow(connection, since, ahead);
         }
-        let Some(slot) = self.table.get(index) else { return };
-        let (Some(awake), Some(connection)) = (&slot.awake, self.table.id(index)) else { return };
+    }
+
+    /// Ends `span` when the kernel has the last but so many, itself included, of the events that wait for the connection in slot
+    /// `index`.
+    pub fn trace(&mut self, index: u32, last: usize, span: Span) {
+        if let Some((connection, ahead)) = self.last_but(index, last) {
+            let name = connection.to_string();
+            self.traced.follow(connection, ahead, self.now.micros, span.with("connection", name));
+        }
+    }
+
+    /// Whose slot `index` is, and how many events wait before the last so many.
+    fn last_but(&self, index: u32, last: usize) -> Option<(ConnectionId, u64)> {
+        let awake = self.table.get(index)?.awake.as_ref().filter(|_| last > 0)?;
         let waiting = awake.outbox.events() + awake.mailbox.pending_events(B::class);
-        self.probe.follow(connection, since, waiting.saturating_sub(taken as u64));
+        Some((self.table.id(index)?, waiting.saturating_sub(last as u64)))
     }
 
     /// Counts events that do not reach the connection in slot `index`, be it that the hub itself keeps them from it (an

@@ -213,7 +213,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 next => next,
             },
             Err(report) => {
-                self.report(id, "restarted", &report);
+                self.report(id, ("restarted", mail), &report);
                 self.give_up(index, id)
             }
         }

@@ -323,6 +323,9 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         if delivered > 0 && self.probe.is_at(index) {
             self.probed(index, delivered);
         }
+        if delivered > 0 && !self.traced.is_empty() {
+            self.traced.delivered(self.table.id(index), delivered, self.clock.micros());
+        }
         if flushed == Flushed::Dead {
             self.detach(index, Cause::Cut);
             return false;
