@@ -52,8 +52,11 @@ impl SharedFrame {
                 self.others().msgpack.get_or_init(msgpack)
             }
         };
+        if !compressed {
+            return plain;
+        }
         let payload = frame::payload(plain);
-        if !compressed || !frame::is_worth_compressing(payload) {
+        if !frame::is_worth_compressing(payload) {
             return plain;
         }
         let smaller = |write| Some(made(write, payload)).filter(|bytes| bytes.len() < plain.len());
