@@ -73,4 +73,11 @@ impl Config {
     pub fn namespace(&self, name: &str) -> &Namespace {
         self.channels.named(name)
     }
+
+    /// What contradicts itself in it, in sentences. A configuration that was loaded has none of that; one put together of two
+    /// may.
+    #[must_use]
+    pub fn contradictions(&self) -> Vec<String> {
+        conflicts::find(self).into_iter().map(|conflict| conflict.message).collect()
+    }
 }

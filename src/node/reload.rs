@@ -85,6 +85,10 @@ impl Reload {
         wanted.limits.max_connections = wanted.limits.max_connections.min(self.most_connections);
         let change = changes(&before, &wanted).map_err(|error| error.to_string())?;
         let config = &change.config;
+        // What is wanted is right as a whole; the part of it that can be had now must be too.
+        if let Some(first) = config.contradictions().first() {
+            return Err(format!("{} needs a restart, and without it: {first}", change.put_off.join(", ")));
+        }
         // Whatever can fail comes before whatever changes something.
         let settings = Settings::new(config, self.gateway.node.clone()).map_err(|error| error.to_string())?;
         let settings = Arc::new(settings.with_hooks(self.hooks.clone()));

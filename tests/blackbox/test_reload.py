@@ -101,3 +101,10 @@ def test_entrances_change_without_a_disconnect(start, tmp_path, join, dial):
     node.write('[telemetry]\nlog = "debug"\n')
     join(node.server).ws.socket.sendall(b"\xff\xff")
     eventually(lambda: any("DEBUG" in line and "broken frame" in line for line in node.server.log), "more is logged")
+
+
+def test_what_would_only_be_right_after_a_restart_changes_nothing_before(start, tmp_path, dial):
+    node = Reloaded(start, tmp_path, "[limits]\nmax_frame_bytes = 65536\noutbox_bytes = 65536\n")
+    log = "\n".join(node.write("[limits]\nmax_frame_bytes = 131072\noutbox_bytes = 131072\n"))
+    assert "the configuration stays as it was" in log and "limits.outbox_bytes needs a restart" in log, log
+    assert dial(node.server).take("hello")["max_frame_bytes"] == 65536
