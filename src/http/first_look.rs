@@ -17,7 +17,7 @@ use tokio::{io::AsyncWriteExt as _, time::timeout};
 use crate::{
     http::{
         addresses::Seat,
-        gateway::Gateway,
+        gateway::{Gateway, Handshake},
         handshake::{self, Admission, Head},
         stream::Stream,
     },
@@ -60,6 +60,8 @@ const TOO_MANY: Words = Words {
     lines: "retry-after: 5\r\n",
     sentence: "too many connections from your address",
 };
+/// For whoever wants TLS when this second has had enough of it: the costliest thing that somebody unknown can ask for.
+const HURRY: Words = Words { label: "too_many_at_once", ..FULL };
 /// For whoever comes when the process can open hardly anything more.
 const FULL: Words = Words {
     label: "no_descriptors",
@@ -142,6 +144,10 @@ async fn plain(gateway: &Gateway, socket: TcpStream, seat: Option<Seat>) -> Opti
 }
 
 async fn secure(gateway: &Gateway, acceptor: &Acceptor, socket: TcpStream, seat: Option<Seat>) -> Option<Stream> {
+    if !gateway.takes_handshake(Handshake::Tls, gateway.config().limits.handshakes_per_second) {
+        refuse(gateway, &socket, &HURRY, Duration::ZERO).await;
+        return None;
+    }
     let session = acceptor.begin().inspect_err(|error| tracing::error!(%error, "cannot begin a TLS session")).ok()?;
     let begun = async {
         socket.readable().await?;

@@ -66,8 +66,8 @@ pub struct Gateway {
     /// Replaced as a whole by a reload.
     config: RwLock<Arc<Config>>,
     draining: AtomicBool,
-    /// How often handshakes may come.
-    pace: Mutex<Rate>,
+    /// How often handshakes may come, of WebSockets and of TLS.
+    paces: [Mutex<Rate>; 2],
     /// Sockets that are no connections yet, or never will be: handshakes, requests.
     guests: AtomicUsize,
 }
@@ -88,7 +88,7 @@ impl Gateway {
             plan,
             config: RwLock::new(Arc::new(config)),
             draining: AtomicBool::new(false),
-            pace: Mutex::default(),
+            paces: Default::default(),
             guests: AtomicUsize::new(0),
         }
     }
@@ -123,12 +123,12 @@ impl Gateway {
         (guests + self.sockets.open() + KEPT_DESCRIPTORS < self.descriptors).then_some(guest)
     }
 
-    /// Takes one of the handshakes that this second has, if there is one left; of 0 there are always more.
-    pub(super) fn takes_handshake(&self, per_second: u32) -> bool {
+    /// Takes one of the handshakes of this kind that this second has, if there is one left; of 0 there are always more.
+    pub(super) fn takes_handshake(&self, kind: Handshake, per_second: u32) -> bool {
         if per_second == 0 {
             return true;
         }
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pace = self.paces[kind as usize].lock().unwrap_or_else(PoisonError::into_inner);
         pace.take(Limit::new(per_second, per_second), Rate::WHOLE, self.clock.now()).is_ok()
     }
 
@@ -164,6 +164,13 @@ impl Gateway {
         self.shards.write(home, letter).map_err(behind)?;
         Ok(Asked(answer))
     }
+}
+
+/// What is counted apart: a client with TLS has one of each.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Handshake {
+    WebSocket,
+    Tls,
 }
 
 /// Descriptors for everything that is no socket of a client.

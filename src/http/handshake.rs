@@ -19,7 +19,11 @@ use futures_util::SinkExt;
 
 use crate::{
     connection::Opening,
-    http::{gateway::Gateway, origin, stream::Stream},
+    http::{
+        gateway::{Gateway, Handshake},
+        origin,
+        stream::Stream,
+    },
     protocol::encoding::Encoding,
     websocket::extension,
 };
@@ -190,7 +194,7 @@ pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, Han
     if !gateway.is_ready() {
         return Err(HandshakeError::Draining);
     }
-    if !gateway.takes_handshake(config.limits.handshakes_per_second) {
+    if !gateway.takes_handshake(Handshake::WebSocket, config.limits.handshakes_per_second) {
         return Err(HandshakeError::Hurry);
     }
     if !gateway.sockets.admit(config.limits.max_connections) {

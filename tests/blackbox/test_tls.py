@@ -391,3 +391,21 @@ def test_an_idle_connection_keeps_its_keys_and_no_buffer(tmp_path):
     plain, secure = costs
     print(f"bytes of an idle connection: {plain:.0f} without TLS, {secure:.0f} with it")
     assert secure - plain < 6000
+
+
+def test_tls_handshakes_come_at_a_bounded_rate(authority, start):
+    """A socket that is turned away costs no key exchange."""
+    server = start({**authority.settings(), "limits.handshakes_per_second": 10}, ssl=authority.context())
+
+    def secured() -> bool:
+        try:
+            return bool(serial_of(server))
+        except OSError:
+            return False
+
+    # Over one connection, which is kept.
+    assert server.http.get("/health/live").status_code == 200
+    outcomes = [secured() for _ in range(60)]
+    assert all(outcomes[:8]) and not all(outcomes)
+    eventually(secured, "a second later there is room")
+    assert server.metric("dormouse_handshakes_total", result="too_many_at_once") > 0
