@@ -233,22 +233,21 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hook
         }
     };
     let shards = Shards::<ConnectionActor>::start(plan("shard", parts(&config), SHARDS), Arc::clone(&settings), hub)?;
-    let echo = config
-        .echo
-        .enabled
-        .then(|| {
-            let settings = EchoSettings { max_message_bytes: config.limits.max_frame_bytes.max(ECHO_MESSAGE_BYTES) };
-            let mut plan = plan("echo", Vec::new(), ECHO);
-            // It is there to be driven as hard as somebody can.
-            plan.options.intake = shard::IntakeLimits::default();
-            Shards::start(plan, Arc::new(settings), |_, _| NoHub)
-        })
-        .transpose()?;
+    let mut mounts = Vec::new();
+    if config.echo.enabled {
+        let settings = EchoSettings { max_message_bytes: config.limits.max_frame_bytes.max(ECHO_MESSAGE_BYTES) };
+        let mut plan = plan("echo", Vec::new(), ECHO);
+        // It is there to be driven as hard as somebody can.
+        plan.options.intake = shard::IntakeLimits::default();
+        let echo = Shards::<Echo>::start(plan, Arc::new(settings), |_, _| NoHub)?;
+        let place = http::Place { path: "/v1/echo".to_owned(), protocols: &[], any_origin: true };
+        mounts.push(Arc::new(http::Mount::new("echo", place, echo, |_| ())));
+    }
     let plan = http::Plan {
         node,
         clock,
         shards,
-        echo,
+        mounts,
         directory,
         metrics,
         sockets,

@@ -58,7 +58,6 @@ const ARROWS: &[(&str, &[&str])] = &[
         // Of the store it knows the faults that chaos begins, of WebSockets which extension is agreed on.
         &[
             "connection",
-            "echo",
             "channel",
             "shard",
             "supervision",

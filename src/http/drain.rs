@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     http::gateway::Gateway,
-    shard::{Act, Action, Target},
+    shard::{Act, Action, Target, act_on_all},
 };
 
 /// How often the drain looks whether everybody has left.
@@ -77,14 +77,7 @@ pub async fn drain(gateway: &Gateway, schedule: Schedule) {
     }
     tracing::info!(connections = gateway.sockets.open(), "closing those that stayed");
     let close = async {
-        // Asked at once: a shard that is stuck must not keep the others from closing.
-        tokio::join!(act(gateway, Target::All, Action::Leave), async {
-            if let Some(echo) = &gateway.echo
-                && echo.ask_all(|| Act { target: Target::All, action: Action::Leave }).await.is_err()
-            {
-                tracing::debug!("echo shards were gone before the drain");
-            }
-        });
+        act(gateway, Target::All, Action::Leave).await;
         until_gone(gateway).await;
     };
     if timeout(schedule.leave - schedule.close, close).await.is_err() {
@@ -104,10 +97,10 @@ async fn ask_to_leave(gateway: &Gateway, schedule: Schedule) {
     join_all(batches).await;
 }
 
+/// All shards are asked at once: one that is stuck must not keep the others from closing.
 async fn act(gateway: &Gateway, target: Target, action: Action) {
-    if gateway.shards.ask_all(|| Act { target: target.clone(), action }).await.is_err() {
-        tracing::error!("a shard was gone before the drain");
-    }
+    let act = Act { target, action };
+    join_all(gateway.all_shards().map(|shards| act_on_all(shards, &act))).await;
 }
 
 async fn until_gone(gateway: &Gateway) {

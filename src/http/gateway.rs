@@ -14,10 +14,9 @@ use crate::{
     clock::Clock,
     config::Config,
     connection::{ConnectionActor, Limit, Rate},
-    echo::Echo,
-    http::{addresses::Addresses, auth::ApiKeys, live::Live},
+    http::{addresses::Addresses, auth::ApiKeys, live::Live, mount::Mount},
     protocol::error::{ErrorCode, Fault},
-    shard::{Shards, Sockets},
+    shard::{AnyShards, Shards, Sockets},
     store::Faults,
     supervision::{Children, Crashes, Watchdog},
     telemetry::Metrics,
@@ -32,8 +31,8 @@ pub struct Plan {
     pub clock: Clock,
     /// The chat connections.
     pub shards: Shards<ConnectionActor>,
-    /// `/v1/echo`, when enabled.
-    pub echo: Option<Shards<Echo>>,
+    /// What is served besides.
+    pub mounts: Vec<Arc<Mount>>,
     /// Existing channels.
     pub directory: Arc<Directory>,
     /// What `/metrics` shows.
@@ -130,6 +129,23 @@ impl Gateway {
         }
         let mut pace = self.paces[kind as usize].lock().unwrap_or_else(PoisonError::into_inner);
         pace.take(Limit::new(per_second, per_second), Rate::WHOLE, self.clock.now()).is_ok()
+    }
+
+    /// What is served at that path besides the gateway.
+    pub(super) fn mounted_at(&self, path: &str) -> Option<&Arc<Mount>> {
+        self.mounts.iter().find(|mount| mount.serves(path))
+    }
+
+    /// The shards of the mount of that name; without one, those of the gateway.
+    pub(super) fn shards_of(&self, mount: Option<&str>) -> Option<&dyn AnyShards> {
+        let Some(name) = mount else { return Some(&self.shards) };
+        self.mounts.iter().find(|mount| mount.name == name).map(|mount| &*mount.shards)
+    }
+
+    /// All shards of the node, whatever they run.
+    pub(super) fn all_shards(&self) -> impl Iterator<Item = &dyn AnyShards> {
+        let own: &dyn AnyShards = &self.shards;
+        std::iter::once(own).chain(self.mounts.iter().map(|mount| &*mount.shards))
     }
 
     /// Asks a channel's home.

@@ -21,6 +21,7 @@ use crate::{
     connection::Opening,
     http::{
         gateway::{Gateway, Handshake},
+        mount::{Mount, Requested},
         origin,
         stream::Stream,
     },
@@ -103,8 +104,11 @@ impl HandshakeError {
 /// Which behaviour serves the socket.
 enum Service {
     Gateway(Opening),
-    Echo,
+    Mount(Arc<Mount>, Requested),
 }
+
+/// Where the gateway is.
+const GATEWAY: &str = "/v1/gateway";
 
 /// The head of a request, whoever has read it.
 pub(super) struct Head<'a> {
@@ -180,15 +184,10 @@ fn forget(request: &mut Request) {
 /// Whether this request is a handshake we can take. Takes a place for the socket.
 pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, HandshakeError> {
     let headers = head.headers;
-    let service = match head.path {
-        "/v1/gateway" => Some(true),
-        "/v1/echo" if gateway.echo.is_some() => Some(false),
-        _ => None,
-    };
-    let key = key(head, service.is_some())?;
-    let is_gateway = service.ok_or(HandshakeError::Path)?;
+    let mount = gateway.mounted_at(head.path).filter(|_| head.path != GATEWAY);
+    let key = key(head, head.path == GATEWAY || mount.is_some())?;
     let config = gateway.config();
-    if is_gateway && !origin::admits(headers, &config) {
+    if mount.is_none_or(|mount| !mount.place.any_origin) && !origin::admits(headers, &config) {
         return Err(HandshakeError::Origin);
     }
     if !gateway.is_ready() {
@@ -204,16 +203,23 @@ pub(super) fn admit(gateway: &Gateway, head: &Head<'_>) -> Result<Admission, Han
         sec-websocket-accept: "
         .to_vec();
     response.extend_from_slice(&hash_key(key.as_bytes()));
-    let service = if is_gateway {
-        let opening = opening(head);
-        if let Some(encoding) = opening.encoding.filter(|_| headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL)) {
-            response.extend_from_slice(b"\r\nsec-websocket-protocol: ");
-            response.extend_from_slice(encoding.subprotocol().as_bytes());
+    let (service, protocol) = match mount {
+        None => {
+            let opening = opening(head);
+            let agreed = opening.encoding.filter(|_| headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL));
+            (Service::Gateway(opening), agreed.map(Encoding::subprotocol))
         }
-        Service::Gateway(opening)
-    } else {
-        Service::Echo
+        Some(mount) => {
+            let protocol =
+                offered(headers).find_map(|name| mount.place.protocols.iter().copied().find(|own| *own == name));
+            let requested = Requested { path: head.path.to_owned(), query: head.query.to_owned(), protocol };
+            (Service::Mount(Arc::clone(mount), requested), protocol)
+        }
     };
+    if let Some(protocol) = protocol {
+        response.extend_from_slice(b"\r\nsec-websocket-protocol: ");
+        response.extend_from_slice(protocol.as_bytes());
+    }
     let extension = if config.listen.compression { agree(headers) } else { None };
     if let Some(extension) = extension {
         response.extend_from_slice(b"\r\nsec-websocket-extensions: ");
@@ -276,17 +282,21 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
 
 /// The first offered sub-protocol that is known; JSON when none is offered; `None` when only unknown ones are.
 fn encoding(headers: &HeaderMap) -> Option<Encoding> {
-    let mut offered = headers
+    let mut offered = offered(headers).peekable();
+    if offered.peek().is_none() {
+        return Some(Encoding::Json);
+    }
+    offered.find_map(|name| Encoding::ALL.into_iter().find(|encoding| encoding.subprotocol() == name))
+}
+
+/// The sub-protocols a client offers, in its order.
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .filter(|name| !name.is_empty())
-        .peekable();
-    if offered.peek().is_none() {
-        return Some(Encoding::Json);
-    }
-    offered.find_map(|name| Encoding::ALL.into_iter().find(|encoding| encoding.subprotocol() == name))
 }
 
 /// The answer to the extensions that are offered.
@@ -320,10 +330,9 @@ async fn adopt(gateway: &Gateway, admission: Admission, stream: Stream, mut unre
     let Admission { service, response, compressed } = admission;
     let (transport, mut rest) = stream.into_transport(compressed)?;
     unread.append(&mut rest);
-    match (service, &gateway.echo) {
-        (Service::Gateway(opening), _) => gateway.shards.adopt(transport, response, unread, opening).await?,
-        (Service::Echo, Some(echo)) => echo.adopt(transport, response, unread, ()).await?,
-        (Service::Echo, None) => anyhow::bail!("echo is off"),
+    match service {
+        Service::Gateway(opening) => gateway.shards.adopt(transport, response, unread, opening).await?,
+        Service::Mount(mount, requested) => mount.adopt(transport, response, unread, requested).await?,
     }
     Ok(())
 }

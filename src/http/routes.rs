@@ -68,14 +68,14 @@ routes! {
     "/health/ready" Public { Get health::ready }
     "/v1/openapi.json" Public { Get openapi::document }
     "/v1/gateway" Public { Get not_upgraded }
-    "/v1/echo" Public { Get echo_not_upgraded }
+    "/v1/echo" Public { Get at_a_mount }
 }
 
 /// Adds all routes to an app.
 pub(super) fn configure(app: &mut web::ServiceConfig) {
     ROUTES.iter().for_each(|entry| add(entry, app));
     pages::configure(app);
-    app.default_service(web::to(unknown));
+    app.default_service(web::to(at_a_mount));
 }
 
 /// Adds those that upgrade requests reach.
@@ -138,8 +138,8 @@ async fn not_upgraded() -> Result<&'static str, ApiError> {
     Err(ApiError::upgrade_required())
 }
 
-async fn echo_not_upgraded(gateway: Data<Gateway>, request: HttpRequest) -> Result<&'static str, ApiError> {
-    if gateway.echo.is_some() { not_upgraded().await } else { unknown(request).await }
+async fn at_a_mount(gateway: Data<Gateway>, request: HttpRequest) -> Result<&'static str, ApiError> {
+    if gateway.mounted_at(request.path()).is_some() { not_upgraded().await } else { unknown(request).await }
 }
 
 #[cfg(test)]

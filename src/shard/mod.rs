@@ -7,6 +7,7 @@
 
 mod actor;
 mod anatomy;
+mod any_shards;
 mod batch;
 mod behaviour;
 mod command;
@@ -55,6 +56,7 @@ use std::{
 
 pub use actor::Shard;
 pub use anatomy::{Piece, anatomy};
+pub use any_shards::{AnyShards, Asked, act_on_all};
 pub use behaviour::{
     Behaviour, Cause, Class, Crash, Description, Fault, Hub, JobFailure, Life, Mail, Payload, Subject, label_index,
 };

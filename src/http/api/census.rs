@@ -3,37 +3,22 @@
 
 use std::time::Duration;
 
-use actix::{Actor, Handler, Message, dev::ToEnvelope};
 use futures_util::future::join_all;
 
-use crate::{
-    connection::ConnectionActor,
-    http::gateway::Gateway,
-    shard::{Census, Shard, TakeCensus},
-};
+use crate::shard::{AnyShards, Asked, Census};
 
 /// A shard that needs longer for a look at its table is not well.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The counts of all shards.
-pub(super) async fn take(gateway: &Gateway) -> Vec<Option<Census>> {
-    ask_each(gateway, || TakeCensus).await
+pub(super) async fn take(shards: &dyn AnyShards) -> Vec<Option<Census>> {
+    ask_each(shards, |shard| shards.census(shard)).await
 }
 
 /// Answers in the order of the shards' numbers; `None` for one that did not answer.
-pub(super) async fn ask_each<M>(gateway: &Gateway, message: impl Fn() -> M) -> Vec<Option<M::Result>>
-where
-    M: Message + Send + 'static,
-    M::Result: Send,
-    Shard<ConnectionActor>: Handler<M>,
-    <Shard<ConnectionActor> as Actor>::Context: ToEnvelope<Shard<ConnectionActor>, M>,
-{
-    let message = &message;
-    let asked = (0..gateway.shards.count()).map(|shard| async move {
-        let answer = tokio::time::timeout(PATIENCE, gateway.shards.ask(shard as u16, message())).await;
-        answer.ok().and_then(Result::ok)
-    });
-    join_all(asked).await
+pub(super) async fn ask_each<'a, T>(shards: &dyn AnyShards, ask: impl Fn(u16) -> Asked<'a, T>) -> Vec<Option<T>> {
+    let asked = (0..shards.count()).map(|shard| tokio::time::timeout(PATIENCE, ask(shard as u16)));
+    join_all(asked).await.into_iter().map(|answer| answer.ok().and_then(Result::ok)).collect()
 }
 
 /// All shards' together.

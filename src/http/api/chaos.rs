@@ -16,7 +16,8 @@ use crate::{
         error::ApiError,
         gateway::Gateway,
     },
-    shard::{Act, Action, CrashShard, Target},
+    id::ConnectionId,
+    shard::{Act, Action, AnyShards, Target, act_on_all},
 };
 
 /// How many actors it hit.
@@ -31,49 +32,46 @@ pub(crate) async fn inject(gateway: Data<Gateway>, body: Body) -> Answered<Hit> 
         return Err(ApiError::not_found(message));
     }
     let request: Request = body.parse()?;
-    let order = request.order()?;
-    tracing::warn!(?order, "chaos");
+    let (app, order) = request.order()?;
+    tracing::warn!(app, ?order, "chaos");
+    let shards = connections::shards_of(&gateway, app.as_deref())?;
     let hit = match order {
-        Order::Connections(aim, action) => connections(&gateway, &aim, action).await?,
-        Order::Shards(count) => shards(&gateway, count).await?,
+        Order::Connections(aim, action) => connections(shards, &aim, action).await?,
+        Order::Shards(count) => crash(shards, count).await?,
         Order::Actor(name) => actor(&gateway, &name)?,
         Order::Disk(fault, time) => disk(&gateway, fault, time),
     };
     Ok(Json(Hit { hit }))
 }
 
-async fn connections(gateway: &Gateway, aim: &Aim, action: Action) -> Result<usize, ApiError> {
+async fn connections(shards: &dyn AnyShards, aim: &Aim, action: Action) -> Result<usize, ApiError> {
     match aim {
-        Aim::Connection(id) => connections::act(gateway, id, action).await,
-        Aim::Connections(ids) => these(gateway, ids, action).await,
-        Aim::User(user) => {
-            let act = || Act { target: Target::User(user.clone()), action };
-            Ok(gateway.shards.ask_all(act).await?.iter().sum())
-        }
-        Aim::Count(count) => some(gateway, |_| *count, action).await,
-        Aim::Fraction(fraction) => some(gateway, |attached| part(*fraction, attached), action).await,
+        Aim::Connection(id) => connections::act(shards, id, action).await,
+        Aim::Connections(ids) => these(shards, ids, action).await,
+        Aim::User(user) => Ok(act_on_all(shards, &Act { target: Target::User(user.clone()), action }).await),
+        Aim::Count(count) => some(shards, |_| *count, action).await,
+        Aim::Fraction(fraction) => some(shards, |attached| part(*fraction, attached), action).await,
     }
 }
 
 /// Hits those of `ids` that are there, with one order to each shard: a killer in a hurry names many at once.
-async fn these(gateway: &Gateway, ids: &[String], action: Action) -> Result<usize, ApiError> {
-    let mut by_shard = vec![Vec::new(); gateway.shards.count()];
-    let known = ids.iter().filter_map(|id| id.parse().ok());
-    for (id, shard) in known.filter_map(|id| Some((id, gateway.shards.shard_of(id)?))) {
-        if let Some(targets) = by_shard.get_mut(usize::from(shard)) {
+async fn these(shards: &dyn AnyShards, ids: &[String], action: Action) -> Result<usize, ApiError> {
+    let mut by_shard = vec![Vec::new(); shards.count()];
+    for id in ids.iter().filter_map(|id| id.parse::<ConnectionId>().ok()) {
+        if let Some(targets) = by_shard.get_mut(usize::from(id.shard())) {
             targets.push(id);
         }
     }
     let mut hit = 0;
     for (shard, targets) in by_shard.into_iter().enumerate().filter(|(_, targets)| !targets.is_empty()) {
-        hit += gateway.shards.ask(shard as u16, Act { target: Target::Connections(targets), action }).await?;
+        hit += shards.act(shard as u16, Act { target: Target::Connections(targets), action }).await?;
     }
     Ok(hit)
 }
 
 /// Hits as many connections with a socket as `wanted` makes of their number, spread over the shards as they are.
-async fn some(gateway: &Gateway, wanted: impl Fn(usize) -> usize, action: Action) -> Result<usize, ApiError> {
-    let attached: Vec<usize> = census::take(gateway)
+async fn some(shards: &dyn AnyShards, wanted: impl Fn(usize) -> usize, action: Action) -> Result<usize, ApiError> {
+    let attached: Vec<usize> = census::take(shards)
         .await
         .iter()
         .map(|census| census.map_or(0, |census| census.awake + census.dormant))
@@ -82,19 +80,19 @@ async fn some(gateway: &Gateway, wanted: impl Fn(usize) -> usize, action: Action
     let mut hit = 0;
     for (shard, count) in shares(&attached, count, chance()).into_iter().enumerate() {
         if count > 0 {
-            hit += gateway.shards.ask(shard as u16, Act { target: Target::Count(count), action }).await?;
+            hit += shards.act(shard as u16, Act { target: Target::Count(count), action }).await?;
         }
     }
     Ok(hit)
 }
 
 /// Panics so many shards, beginning anywhere.
-async fn shards(gateway: &Gateway, count: usize) -> Result<usize, ApiError> {
-    let all = gateway.shards.count();
+async fn crash(shards: &dyn AnyShards, count: usize) -> Result<usize, ApiError> {
+    let all = shards.count();
     let first = chance() % all;
     let count = count.min(all);
     for nth in 0..count {
-        gateway.shards.ask(((first + nth) % all) as u16, CrashShard).await?;
+        shards.crash(((first + nth) % all) as u16).await?;
     }
     Ok(count)
 }

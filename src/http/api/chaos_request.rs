@@ -21,6 +21,8 @@ const MAX_STALL_MS: u64 = 60_000;
 pub(super) struct Request {
     fault: Kind,
     target: Option<Target>,
+    /// Whose connections or shards; the gateway's without.
+    app: Option<String>,
     #[serde(rename = "where")]
     place: Option<Place>,
     ms: Option<Value>,
@@ -94,10 +96,21 @@ pub(super) enum Aim {
 }
 
 impl Request {
+    /// What is to be done, and in which app.
+    ///
     /// # Errors
     /// Names the field that is wrong, and says what would be right.
-    pub(super) fn order(self) -> Result<Order, ApiError> {
-        let Self { fault, target, place, ms } = self;
+    pub(super) fn order(mut self) -> Result<(Option<String>, Order), ApiError> {
+        let app = self.app.take();
+        let order = self.what()?;
+        if app.is_some() && !matches!(order, Order::Connections(..) | Order::Shards(_)) {
+            return Err(ApiError::bad_request("`app` is for faults of connections and of so many shards"));
+        }
+        Ok((app, order))
+    }
+
+    fn what(self) -> Result<Order, ApiError> {
+        let Self { fault, target, place, ms, .. } = self;
         if matches!(fault, Kind::StoreDelay | Kind::StoreFail) {
             if target.is_some() || place.is_some() {
                 return Err(ApiError::bad_request(
@@ -225,7 +238,8 @@ mod tests {
 
     fn order(body: &str) -> Result<String, String> {
         let request: Request = serde_json::from_str(body).map_err(|error| error.to_string())?;
-        request.order().map(|order| format!("{order:?}")).map_err(|error| error.into_fault().message.into_owned())
+        let told = |(app, order): (Option<String>, Order)| app.unwrap_or_default() + &format!("{order:?}");
+        request.order().map(told).map_err(|error| error.into_fault().message.into_owned())
     }
 
     #[test]
@@ -249,6 +263,8 @@ mod tests {
             ),
             (r#"{"fault":"stall","ms":0,"target":{"user":"u"}}"#, "Connections(User(\"u\"), Fault(Stall(0ns)))"),
             (r#"{"fault":"panic_shard","target":{"count":2}}"#, "Shards(2)"),
+            (r#"{"fault":"panic_shard","app":"counter ","target":{"count":2}}"#, "counter Shards(2)"),
+            (r#"{"fault":"drop","app":"counter ","target":{"count":1}}"#, "counter Connections(Count(1), Cut)"),
             (r#"{"fault":"panic_shard","target":{"actor":"shard-1"}}"#, "Actor(\"shard-1\")"),
             (r#"{"fault":"panic_actor","target":{"actor":"presence"}}"#, "Actor(\"presence\")"),
             (r#"{"fault":"store_delay","ms":70}"#, "Disk(Hang, 70ms)"),
@@ -291,6 +307,8 @@ mod tests {
             (r#"{"fault":"panic_actor","target":{"count":1}}"#, "actors"),
             (r#"{"fault":"store_fail","target":{"count":1}}"#, "`target`"),
             (r#"{"fault":"store_delay","where":"turn"}"#, "`where`"),
+            (r#"{"fault":"store_fail","app":"counter"}"#, "`app`"),
+            (r#"{"fault":"panic_actor","app":"counter","target":{"actor":"counter-0"}}"#, "`app`"),
             (r#"{"fault":"burn","target":{"count":1}}"#, "unknown variant `burn`, expected one of `panic`"),
             (r#"{"fault":"panic"}"#, "missing field `target`"),
         ];

@@ -32,7 +32,7 @@ pub(crate) async fn disconnect(gateway: Data<Gateway>, body: Body) -> Answered<D
     let request: Disconnect = body.parse()?;
     let action = Action::Close(request.code.map_or(Ok(Close::KICKED), close)?);
     let disconnected = match (request.user, request.connection) {
-        (None, Some(connection)) => connections::act(&gateway, &connection, action).await?,
+        (None, Some(connection)) => connections::act(&gateway.shards, &connection, action).await?,
         (Some(user), None) => {
             let act = || Act { target: Target::User(user.clone()), action };
             gateway.shards.ask_all(act).await?.iter().sum()

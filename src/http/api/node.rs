@@ -1,12 +1,14 @@
 //! `GET /v1/node`: the node at a glance, for operators and the dashboard.
 
 use actix_web::web::{Data, Json};
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::{
     http::{
         api::{Answered, census},
         gateway::Gateway,
+        mount::Mount,
     },
     protocol::frame::VERSION,
     shard::{Census, Ledger},
@@ -22,6 +24,8 @@ pub(crate) struct Node {
     ready: bool,
     shards: Vec<Shard>,
     connections: Connections,
+    /// What is mounted beside the gateway. Its connections are in no other number here.
+    apps: Vec<App>,
     /// Since the node started.
     restarts: u64,
     ledger: Ledger,
@@ -49,6 +53,16 @@ struct Shard {
 }
 
 #[derive(Serialize)]
+struct App {
+    name: &'static str,
+    path: String,
+    connections: Connections,
+    /// Of the connections that live now.
+    restarts: u64,
+    outbox_bytes: usize,
+}
+
+#[derive(Serialize)]
 struct Connections {
     /// With a socket: awake and dormant.
     total: usize,
@@ -58,7 +72,8 @@ struct Connections {
 }
 
 pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
-    let counted = census::take(&gateway).await;
+    let counted = census::take(&gateway.shards).await;
+    let apps = join_all(gateway.mounts.iter().map(|mount| app(mount))).await;
     let sum = census::sum(counted.iter().flatten());
     Ok(Json(Node {
         node: gateway.node.clone(),
@@ -66,12 +81,8 @@ pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
         uptime_ms: gateway.clock.elapsed().as_millis() as u64,
         ready: gateway.is_ready(),
         shards: counted.iter().enumerate().map(|(number, census)| shard(number, census.as_ref())).collect(),
-        connections: Connections {
-            total: sum.awake + sum.dormant,
-            awake: sum.awake,
-            dormant: sum.dormant,
-            parked: sum.parked,
-        },
+        connections: Connections::from(sum),
+        apps,
         restarts: gateway.metrics.restarts.get(),
         ledger: sum.ledger,
         stalled: gateway.watchdog.stalled_now(),
@@ -79,6 +90,24 @@ pub(crate) async fn show(gateway: Data<Gateway>) -> Answered<Node> {
         supervisors: gateway.children.branches(),
         crashes: gateway.crashes.list(),
     }))
+}
+
+impl From<Census> for Connections {
+    fn from(census: Census) -> Self {
+        let Census { awake, dormant, parked, .. } = census;
+        Self { total: awake + dormant, awake, dormant, parked }
+    }
+}
+
+async fn app(mount: &Mount) -> App {
+    let sum = census::sum(census::take(&*mount.shards).await.iter().flatten());
+    App {
+        name: mount.name,
+        path: mount.place.path.clone(),
+        connections: sum.into(),
+        restarts: sum.restarts,
+        outbox_bytes: sum.outbox_bytes,
+    }
 }
 
 fn shard(shard: usize, census: Option<&Census>) -> Shard {
