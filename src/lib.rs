@@ -14,9 +14,10 @@
 //! main        chooses the allocator
 //! cli         one file per command; the client commands speak the HTTP API
 //! client      for applications in Rust: comes back, resumes, publishes once; knows the protocol and nothing of the server
-//! node        the one place that constructs and wires; start, signals, the end
+//! node        the one place that constructs and wires; start, signals, the end; a server with apps of your own
 //! http        listener, handshake and admission, API (http/api/), pages, metrics page, live feed (http/live/), drain
 //! connection  ConnectionActor: one handler per message, the record, one function per op
+//! app         for behaviours of your own: one trait, rooms, replay
 //! echo        the smallest behaviour: sends everything back
 //! channel     directory (names), home (order, history, keys, presence), hub (who of this shard is subscribed), desk (who a
 //!             user's sessions are), storage and its reader
@@ -89,7 +90,10 @@
 //! | ids in logs | `shard/execute.rs`, `connection/shown.rs` (connections), `http/request_id.rs` (calls) |
 //! | a metric | `telemetry.rs`; counted on the hot path: `shard/stats.rs` |
 //! | a long-lived part | `node.rs`, started through [`supervision::Children`] |
-//! | a behaviour of your own | `shard/behaviour.rs` is the trait, `echo.rs` the example |
+//! | what a behaviour of your own is told and may do | `app/mod.rs`, `app/message.rs`, `app/effects.rs`; how it is run: `app/actor.rs` |
+//! | what members of a room hear | `app/rooms.rs` (who, when), `app/homes.rs` (states, numbers), `app/seat.rs` |
+//! | how a behaviour is served beside the gateway | `node/server.rs`, `http/mount.rs` |
+//! | a behaviour that is more than an app | `shard/behaviour.rs` is the trait, `echo.rs` the smallest example |
 //!
 //! # Words
 //! *Record*: the state of a connection between turns. *Dormant*: a record and a socket; *awake*: something is going on;
@@ -97,8 +101,10 @@
 //! bounded, inbound. *Outbox*: bounded, outbound. *Home*: the shard that orders a channel. *Desk*: the shard that knows a
 //! user's sessions. *Seat*: a channel as one shard's subscribers see it. *Event*: a publication with an offset; *signal*:
 //! ephemeral; *gap*: events that will not come.
-//! *Notice*, *letter*, *ask*: hub to connection, hub to hub, connection to hub.
+//! *Notice*, *letter*, *ask*: hub to connection, hub to hub, connection to hub. *App*: a behaviour behind one trait; *room*: what
+//! its members share; *telling*: what one of them told it, with a number. *Mount*: a behaviour at a path.
 
+pub mod app;
 pub mod channel;
 pub mod cli;
 pub mod client;

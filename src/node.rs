@@ -1,16 +1,26 @@
 //! The node: the one place that constructs and wires the concrete parts, starts them from the ground up and takes them
 //! down again.
 //!
-//! `reload.rs` is what a SIGHUP changes. What is supervised, and how, is drawn in `README.md` from the specs given here. HTTP workers (handshakes, API, pages)
+//! `server.rs` is what others start a node with, `reload.rs` what a SIGHUP changes. What is supervised, and how, is drawn in `README.md` from the specs given here. HTTP workers (handshakes, API, pages)
 //! keep no state and are actix-web's.
 
 mod reload;
+mod server;
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, mpsc::SyncSender},
+    thread::JoinHandle,
+    time::Duration,
+};
 
-use actix_rt::{Arbiter, ArbiterHandle, System};
+use actix_rt::{Arbiter, ArbiterHandle};
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
 use crate::{
     channel::{self, ChannelHub, Directory},
@@ -21,37 +31,57 @@ use crate::{
     hooks::Hooks,
     http::{self, Gateway, Live},
     id::ConnectionId,
-    shard::{self, Behaviour as _, ReplayError, Replayed, ReturnAddress, Shards, Sockets},
+    shard::{self, Behaviour as _, IntakeLimits, ReplayError, Replayed, ReturnAddress, Shards, Sockets},
     store::{Faults, Store, Warden},
     supervision::{
-        self, ChildSpec, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Part, Policy, Strategy,
-        SupervisorSpec, Watchdog,
+        ChildSpec, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Part, Policy, Strategy, SupervisorSpec,
+        Watchdog,
     },
-    telemetry::{self, LogFilter, Metrics, Tracer},
+    telemetry::{LogFilter, Metrics, Tracer},
     tls::Acceptor,
 };
 
-use reload::Reload;
+use reload::{Reload, Source};
+use server::Starter;
+pub use server::{Running, Server};
 
 /// Runs a node until it is told to stop; returns after the drain. `again` reads the configuration anew, at a SIGHUP.
 ///
 /// # Errors
 /// When it cannot start: the address is taken, the kernel gives no poller, a metric is defined twice.
-pub fn serve(config: Config, again: impl Fn() -> Result<Config, String> + 'static) -> anyhow::Result<()> {
-    supervision::install();
-    let (_guard, logs) = telemetry::init_logs(&config.telemetry)?;
-    let descriptors = raise_descriptor_limit();
-    System::new().block_on(run(config, Box::new(again), logs, descriptors))
+pub fn serve(config: Config, again: impl Fn() -> Result<Config, String> + Send + 'static) -> anyhow::Result<()> {
+    Server::new(config).reading(again).of_dormouse().run()
 }
 
-async fn run(config: Config, source: reload::Source, logs: LogFilter, descriptors: u64) -> anyhow::Result<()> {
+/// What a node is started with besides its configuration.
+#[derive(Default)]
+struct Orders {
+    /// Reads the configuration anew.
+    again: Option<Source>,
+    /// Looks up the names of calls for crash files.
+    program: Option<Box<Path>>,
+    /// What the process may open.
+    descriptors: u64,
+    /// What is served beside the gateway.
+    apps: Vec<Starter>,
+    /// Told where it listens.
+    listening: Option<SyncSender<SocketAddr>>,
+    /// Ends it.
+    stop: Option<oneshot::Receiver<()>>,
+    /// SIGTERM, SIGINT and SIGHUP are for it.
+    signals: bool,
+    logs: Option<LogFilter>,
+}
+
+async fn run(config: Config, orders: Orders) -> anyhow::Result<()> {
+    let Orders { again, program, descriptors, apps, listening, stop, signals, logs } = orders;
     let listener = http::bind(&config.listen).with_context(|| format!("cannot listen on {}", config.listen.addr))?;
     let address = listener.local_addr()?;
     let mut config = config;
     // Beyond that accepting would fail; a client is better told with a 503.
     config.limits.max_connections = config.limits.max_connections.min(connections_for(descriptors));
     let connections = config.limits.max_connections;
-    let (gateway, hooks, threads) = start(config, descriptors)?;
+    let (gateway, hooks, threads) = start(config, descriptors, program.as_deref(), apps)?;
     // Shards do the work; the HTTP side keeps pools of requests per worker, which an idle node pays for.
     let workers = (gateway.shards.count() / 2).max(1);
     let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
@@ -61,9 +91,14 @@ async fn run(config: Config, source: reload::Source, logs: LogFilter, descriptor
         tracing::warn!("chaos is enabled: clients and operators may crash actors");
     }
     let most_connections = connections_for(descriptors);
-    let reload = Reload { source, gateway: Arc::clone(&gateway), hooks, logs, most_connections };
+    let reload = Reload { source: again, gateway: Arc::clone(&gateway), hooks, logs, most_connections };
+    if let Some(listening) = listening {
+        // Whoever started it may have lost interest.
+        let _ = listening.send(address);
+    }
     let gave_up = tokio::select! {
-        told = until_told_to_stop(&reload) => told.map(|()| None)?,
+        told = until_told_to_stop(&reload), if signals => told.map(|()| None)?,
+        () = until_stopped(stop) => None,
         child = gateway.children.gave_up() => Some(child),
     };
     if let Some(child) = &gave_up {
@@ -167,8 +202,43 @@ fn join(threads: Threads, patience: Duration) -> bool {
     all_ended.recv_timeout(patience).is_ok()
 }
 
+/// What shards of any kind stand on, while a node is made.
+struct Ground<'a> {
+    config: &'a Config,
+    arbiters: &'a [Arbiter],
+    clock: Clock,
+    metrics: &'a Metrics,
+    sockets: &'a Arc<Sockets>,
+    children: &'a Children,
+    watchdog: &'a Watchdog,
+    crashes: &'a Crashes,
+}
+
+impl Ground<'_> {
+    /// One shard on each arbiter, under a supervisor of their own.
+    fn plan(&self, name: &'static str, parts: Vec<Part>, supervisor: SupervisorSpec) -> shard::Plan {
+        shard::Plan {
+            name,
+            parts,
+            options: shard::Options::new(self.config),
+            arbiters: self.arbiters.iter().map(Arbiter::handle).collect(),
+            clock: self.clock,
+            metrics: self.metrics.clone(),
+            sockets: Arc::clone(self.sockets),
+            children: self.children.branch(supervisor),
+            watchdog: self.watchdog.clone(),
+            crashes: self.crashes.clone(),
+        }
+    }
+}
+
 /// Constructs everything below HTTP.
-fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hooks, Threads)> {
+fn start(
+    config: Config,
+    descriptors: u64,
+    program: Option<&Path>,
+    apps: Vec<Starter>,
+) -> anyhow::Result<(Arc<Gateway>, Hooks, Threads)> {
     let clock = Clock::start();
     let metrics = Metrics::new()?;
     let faults = Faults::default();
@@ -181,7 +251,7 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hook
     let children = Children::new(clock, u64::from_le_bytes(seed));
     let system = children.branch(SYSTEM);
     let (watcher, scribe) = (Arbiter::new(), Arbiter::new());
-    let crashes = crashes(&config, clock, &metrics, &system, &scribe.handle());
+    let crashes = crashes(&config, program, (clock, &metrics), &system, &scribe.handle());
     let watchdog = Watchdog::start(&system, &watcher.handle(), clock, config.limits.turn_stall);
     let warden = Warden::new(store.clone());
     system.start(&watcher.handle(), warden_spec(), || warden);
@@ -200,17 +270,15 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hook
     let keys = http::ApiKeys::new(&config.api).map_err(anyhow::Error::msg)?;
     let tls = &config.listen.tls;
     let tls = tls.is_on().then(|| Acceptor::load(&tls.cert, &tls.key)).transpose()?;
-    let plan = |name, parts, supervisor| shard::Plan {
-        name,
-        parts,
-        options: shard::Options::new(&config),
-        arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+    let ground = Ground {
+        config: &config,
+        arbiters: &arbiters,
         clock,
-        metrics: metrics.clone(),
-        sockets: Arc::clone(&sockets),
-        children: children.branch(supervisor),
-        watchdog: watchdog.clone(),
-        crashes: crashes.clone(),
+        metrics: &metrics,
+        sockets: &sockets,
+        children: &children,
+        watchdog: &watchdog,
+        crashes: &crashes,
     };
     let tracer = Tracer::new(&config.telemetry, &node, clock).context("telemetry.traces")?;
     let hub = {
@@ -232,16 +300,23 @@ fn start(config: Config, descriptors: u64) -> anyhow::Result<(Arc<Gateway>, Hook
                 .with_tracer(tracer.clone())
         }
     };
-    let shards = Shards::<ConnectionActor>::start(plan("shard", parts(&config), SHARDS), Arc::clone(&settings), hub)?;
+    let shards = Shards::<ConnectionActor>::start(ground.plan("shard", parts(&config), SHARDS), settings, hub)?;
     let mut mounts = Vec::new();
     if config.echo.enabled {
-        let settings = EchoSettings { max_message_bytes: config.limits.max_frame_bytes.max(ECHO_MESSAGE_BYTES) };
-        let mut plan = plan("echo", Vec::new(), ECHO);
-        // It is there to be driven as hard as somebody can.
-        plan.options.intake = shard::IntakeLimits::default();
-        let echo = Shards::<Echo>::start(plan, Arc::new(settings), |_, _| NoHub)?;
+        let settings = |config: &Config| {
+            let max_message_bytes = config.limits.max_frame_bytes.max(ECHO_MESSAGE_BYTES);
+            // It is there to be driven as hard as somebody can.
+            (EchoSettings { max_message_bytes }, IntakeLimits::default())
+        };
+        let mut plan = ground.plan("echo", Vec::new(), ECHO);
+        let (first, intake) = settings(&config);
+        plan.options.intake = intake;
+        let echo = Shards::<Echo>::start(plan, Arc::new(first), |_, _| NoHub)?;
         let place = http::Place { path: "/v1/echo".to_owned(), protocols: &[], any_origin: true };
-        mounts.push(Arc::new(http::Mount::new("echo", place, echo, |_| ())));
+        mounts.push(Arc::new(http::Mount::new("echo", place, echo, |_| (), settings)));
+    }
+    for app in apps {
+        mounts.push(Arc::new(app(&ground)?));
     }
     let plan = http::Plan {
         node,
@@ -300,7 +375,13 @@ fn parts(config: &Config) -> Vec<Part> {
 }
 
 /// Counts crashes and, unless that is off, has files written of them by an actor on a thread of its own: disks are slow.
-fn crashes(config: &Config, clock: Clock, metrics: &Metrics, children: &Children, arbiter: &ArbiterHandle) -> Crashes {
+fn crashes(
+    config: &Config,
+    program: Option<&Path>,
+    (clock, metrics): (Clock, &Metrics),
+    children: &Children,
+    arbiter: &ArbiterHandle,
+) -> Crashes {
     let most = config.supervision.crash_files;
     if most == 0 {
         return Crashes::default();
@@ -308,13 +389,8 @@ fn crashes(config: &Config, clock: Clock, metrics: &Metrics, children: &Children
     let result = |result| metrics.crash_files.with_label_values(&[result]);
     let counters = Counters { written: result("written"), skipped: result("skipped"), failed: result("failed") };
     let path = config.store.path.join(&config.supervision.crash_dir);
-    let folder = Folder {
-        path,
-        most,
-        payloads: config.supervision.crash_payloads,
-        // The file this process was started from, also when another one has taken its name.
-        program: Some("/proc/self/exe".into()),
-    };
+    let folder =
+        Folder { path, most, payloads: config.supervision.crash_payloads, program: program.map(Path::to_owned) };
     let outbox = CrashFiles::start(arbiter, children, folder, counters);
     Crashes::with_files(clock, outbox, most)
 }
@@ -368,6 +444,14 @@ async fn until_told_to_stop(reload: &Reload) -> std::io::Result<()> {
     }
 }
 
+async fn until_stopped(stop: Option<oneshot::Receiver<()>>) {
+    match stop {
+        // Dropped, it is told as well.
+        Some(stop) => drop(stop.await),
+        None => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 #[path = "../tests/readme/block.rs"]
 mod block;
@@ -385,6 +469,7 @@ mod tests {
         config,
         connection::Opening,
         shard::{List, Sort},
+        supervision,
     };
 
     /// Reads frames until one holds `wanted`; all that was read.
@@ -425,7 +510,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = Config::default();
         (config.shards.count, config.store.path) = (2, folder.path().to_owned());
-        let (gateway, _, threads) = start(config, u64::MAX).expect("starts");
+        let (gateway, _, threads) = start(config, u64::MAX, None, Vec::new()).expect("starts");
         let mut client = connect(&gateway, &["chat:a"]).await;
         let channel = gateway.directory.intern("chat:a");
         for data in ["\"one\"", "\"two\""] {
@@ -453,7 +538,7 @@ mod tests {
         supervision::install();
         let mut config = Config::default();
         (config.shards.count, config.store.engine) = (2, config::Engine::Memory);
-        let (gateway, _, threads) = start(config, u64::MAX).expect("starts");
+        let (gateway, _, threads) = start(config, u64::MAX, None, Vec::new()).expect("starts");
         let mut client = connect(&gateway, &[]).await;
         let list = || List { sort: Sort::Idle, limit: 1 };
         let listed = gateway.shards.ask_all(list).await.expect("the shards run");
@@ -498,7 +583,7 @@ mod tests {
     async fn the_tree_in_the_readme_is_the_one_that_is_started() {
         let mut config = Config::default();
         (config.echo.enabled, config.shards.count, config.store.engine) = (true, 2, config::Engine::Memory);
-        let (gateway, _, threads) = start(config, u64::MAX).expect("starts");
+        let (gateway, _, threads) = start(config, u64::MAX, None, Vec::new()).expect("starts");
         let tree = gateway.children.draw();
         for child in gateway.children.list() {
             let name = child.name.trim_end_matches(|c: char| c.is_ascii_digit());

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli", "client"],
     &["node"],
     &["http"],
-    &["connection", "echo"],
+    &["connection", "app", "echo"],
     &["channel"],
     &["shard"],
     &["supervision"],
@@ -40,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "http",
             "connection",
+            "app",
             "echo",
             "channel",
             "shard",
@@ -72,6 +73,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("connection", &["channel", "shard", "hooks", "protocol", "config", "id", "clock", "token"]),
+    // It sends pings, which no other behaviour does.
+    ("app", &["shard", "supervision", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
     ("echo", &["shard", "protocol", "id", "clock"]),
     ("channel", &["shard", "store", "hooks", "websocket", "protocol", "config", "id", "telemetry", "clock"]),
     ("shard", &["supervision", "websocket", "protocol", "config", "id", "telemetry", "clock", "tls"]),

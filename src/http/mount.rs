@@ -3,7 +3,10 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use crate::shard::{AnyShards, Behaviour, Shards, ShardsGone, Transport};
+use crate::{
+    config::Config,
+    shard::{AnyShards, Behaviour, IntakeLimits, Reconfigure, Shards, ShardsGone, Transport},
+};
 
 /// What a handshake asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +30,9 @@ pub struct Place {
     pub any_origin: bool,
 }
 
-type Adopted = Pin<Box<dyn Future<Output = Result<(), ShardsGone>>>>;
-type Adopt = dyn Fn(Transport, Vec<u8>, Vec<u8>, Requested) -> Adopted + Send + Sync;
+type Done = Pin<Box<dyn Future<Output = Result<(), ShardsGone>>>>;
+type Adopt = dyn Fn(Transport, Vec<u8>, Vec<u8>, Requested) -> Done + Send + Sync;
+type TakeOver = dyn Fn(&Config) -> Done + Send + Sync;
 
 /// See the module's text.
 pub struct Mount {
@@ -37,22 +41,39 @@ pub struct Mount {
     pub(super) place: Place,
     pub(super) shards: Arc<dyn AnyShards>,
     adopt: Box<Adopt>,
+    take_over: Box<TakeOver>,
 }
 
 impl Mount {
-    /// Serves `shards` at `place`; `opening` makes of a handshake what the behaviour opens with.
+    /// Serves `shards` at `place`; `opening` makes of a handshake what the behaviour opens with, `settings` of a configuration
+    /// what its turns may read and how much its clients may say.
     pub fn new<B: Behaviour>(
         name: &'static str,
         place: Place,
         shards: Shards<B>,
         opening: impl Fn(Requested) -> B::Opening + Send + Sync + 'static,
+        settings: impl Fn(&Config) -> (B::Settings, IntakeLimits) + Send + Sync + 'static,
     ) -> Self {
         let known: Arc<dyn AnyShards> = Arc::new(shards.clone());
-        let adopt = move |transport, response, unread, requested| -> Adopted {
+        let reached = shards.clone();
+        let adopt = move |transport, response, unread, requested| -> Done {
             let (shards, opening) = (shards.clone(), opening(requested));
             Box::pin(async move { shards.adopt(transport, response, unread, opening).await })
         };
-        Self { name, place, shards: known, adopt: Box::new(adopt) }
+        let take_over = move |config: &Config| -> Done {
+            let (shards, (settings, intake)) = (reached.clone(), settings(config));
+            let settings = Arc::new(settings);
+            Box::pin(async move { shards.ask_all(|| Reconfigure(Arc::clone(&settings), intake)).await.map(drop) })
+        };
+        Self { name, place, shards: known, adopt: Box::new(adopt), take_over: Box::new(take_over) }
+    }
+
+    /// From now on this configuration is in force.
+    ///
+    /// # Errors
+    /// When the node is ending.
+    pub async fn take_over(&self, config: &Config) -> Result<(), ShardsGone> {
+        (self.take_over)(config).await
     }
 
     /// Whether it is what a path leads to.

@@ -45,14 +45,16 @@ const LIVE: &[&str] = &[
 const LIVE_OF_NAMESPACES: &[&str] = &["subscribe", "publish", "join"];
 
 /// Reads the configuration again; a sentence when there is none.
-pub(super) type Source = Box<dyn Fn() -> Result<Config, String>>;
+pub(super) type Source = Box<dyn Fn() -> Result<Config, String> + Send>;
 
 /// Everything that a reload reaches.
 pub(super) struct Reload {
-    pub(super) source: Source,
+    /// `None`: there is nothing to read.
+    pub(super) source: Option<Source>,
     pub(super) gateway: Arc<Gateway>,
     pub(super) hooks: Hooks,
-    pub(super) logs: LogFilter,
+    /// `None`: logs are not the node's business.
+    pub(super) logs: Option<LogFilter>,
     /// What the descriptors of this process allow.
     pub(super) most_connections: usize,
 }
@@ -81,7 +83,8 @@ impl Reload {
 
     async fn take_over(&self) -> Result<Change, String> {
         let before = self.gateway.config();
-        let mut wanted = (self.source)()?;
+        let Some(source) = &self.source else { return Err("it was not read from anywhere".to_owned()) };
+        let mut wanted = source()?;
         wanted.limits.max_connections = wanted.limits.max_connections.min(self.most_connections);
         let change = changes(&before, &wanted).map_err(|error| error.to_string())?;
         let config = &change.config;
@@ -96,7 +99,9 @@ impl Reload {
         let files = &config.listen.tls;
         let tls = self.gateway.tls.as_ref().map(|acceptor| Ok((acceptor, acceptor.read(&files.cert, &files.key)?)));
         let tls = tls.transpose().map_err(|error: TlsError| error.to_string())?;
-        self.logs.set(&config.telemetry).map_err(|error| error.to_string())?;
+        if let Some(logs) = &self.logs {
+            logs.set(&config.telemetry).map_err(|error| error.to_string())?;
+        }
         if let Some((acceptor, certificate)) = tls {
             acceptor.show(certificate);
         }
@@ -105,6 +110,9 @@ impl Reload {
         let intake = IntakeLimits::new(&config.limits);
         let told = self.gateway.shards.ask_all(|| Reconfigure(Arc::clone(&settings), intake)).await;
         told.map_err(|error| error.to_string())?;
+        for mount in &self.gateway.mounts {
+            mount.take_over(config).await.map_err(|error| error.to_string())?;
+        }
         Ok(change)
     }
 }

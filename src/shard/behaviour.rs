@@ -1,7 +1,8 @@
 //! What a shard runs: the trait a connection actor implements, the messages it gets, and the hub that serves its shard.
 //!
 //! The shard knows sockets, mailboxes, turns and restarts, and no protocol. The gateway's `ConnectionActor` is one
-//! implementation, the echo behaviour another; a third needs nothing from this crate but this file and `turn.rs`.
+//! implementation, the echo behaviour another; a third needs nothing from this crate but this file and `turn.rs`. Whoever only
+//! wants a protocol of his own is better served by `app`.
 
 use std::time::Duration;
 
