@@ -1,7 +1,7 @@
 """The README keeps its word: every snippet in it runs, and every path, metric and key it names is there.
 
 A snippet is a fenced block of python, js, ts, sh, frames, html or rust; those of html run in tests/browser/readme.test.mjs, those of
-rust in tests/client_rust/readme.rs. Before it stands `<!-- run: name -->`, or `<!-- not run: why -->`.
+rust in tests/client_rust/readme.rs and tests/counter/node.rs. Before it stands `<!-- run: name -->`, or `<!-- not run: why -->`.
 What it is to print follows `# →` (python, sh) or `// →` (js, ts) at the end of a line or on one of its own: a text that must
 come in the output, in that order, where `…` stands for anything on the line. A `frames` block is a conversation: `→` is
 sent, `←` is what the server says next, `✂` cuts the socket and opens another one; a string `$name` stands for any value,
