@@ -89,7 +89,7 @@
 //! | a trace, a span | `channel/traced.rs` (what), `telemetry/traces.rs` (which, and how) |
 //! | ids in logs | `shard/execute.rs`, `connection/shown.rs` (connections), `http/request_id.rs` (calls) |
 //! | a metric | `telemetry.rs`; counted on the hot path: `shard/stats.rs` |
-//! | a long-lived part | `node.rs`, started through [`supervision::Children`] |
+//! | a long-lived part | `node.rs`, its spec in `node/tree.rs`, started through [`supervision::Children`] |
 //! | what a behaviour of your own is told and may do | `app/mod.rs`, `app/message.rs`, `app/effects.rs`; how it is run: `app/actor.rs` |
 //! | what members of a room hear | `app/rooms.rs` (who, when), `app/homes.rs` (states, numbers), `app/seat.rs` |
 //! | how a behaviour is served beside the gateway | `node/server.rs`, `http/mount.rs` |

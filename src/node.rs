@@ -1,11 +1,15 @@
 //! The node: the one place that constructs and wires the concrete parts, starts them from the ground up and takes them
 //! down again.
 //!
-//! `server.rs` is what others start a node with, `reload.rs` what a SIGHUP changes. What is supervised, and how, is drawn in `README.md` from the specs given here. HTTP workers (handshakes, API, pages)
-//! keep no state and are actix-web's.
+//! `server.rs` is what others start a node with, `reload.rs` what a SIGHUP changes, `process.rs` what the process may open and
+//! when it is told to end. What is supervised, and how, stands in `tree.rs` and is drawn in `README.md`. HTTP workers (handshakes,
+//! API, pages) keep no state and are actix-web's.
 
+mod ground;
+mod process;
 mod reload;
 mod server;
+mod tree;
 
 use std::{
     net::SocketAddr,
@@ -15,12 +19,9 @@ use std::{
     time::Duration,
 };
 
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix_rt::Arbiter;
 use anyhow::Context as _;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::sync::oneshot;
 
 use crate::{
     channel::{self, ChannelHub, Directory},
@@ -33,17 +34,17 @@ use crate::{
     id::ConnectionId,
     shard::{self, Behaviour as _, IntakeLimits, ReplayError, Replayed, ReturnAddress, Shards, Sockets},
     store::{Faults, Store, Warden},
-    supervision::{
-        ChildSpec, Children, Counters, CrashFile, CrashFiles, Crashes, Folder, Part, Policy, Strategy, SupervisorSpec,
-        Watchdog,
-    },
+    supervision::{Children, CrashFile, Watchdog},
     telemetry::{LogFilter, Metrics, Tracer},
     tls::Acceptor,
 };
 
+use ground::{Ground, crashes};
+use process::{connections_for, until_stopped, until_told_to_stop};
 use reload::{Reload, Source};
 use server::Starter;
 pub use server::{Running, Server};
+use tree::{ECHO, SHARDS, SYSTEM, parts, warden_spec};
 
 /// Runs a node until it is told to stop; returns after the drain. `again` reads the configuration anew, at a SIGHUP.
 ///
@@ -202,36 +203,6 @@ fn join(threads: Threads, patience: Duration) -> bool {
     all_ended.recv_timeout(patience).is_ok()
 }
 
-/// What shards of any kind stand on, while a node is made.
-struct Ground<'a> {
-    config: &'a Config,
-    arbiters: &'a [Arbiter],
-    clock: Clock,
-    metrics: &'a Metrics,
-    sockets: &'a Arc<Sockets>,
-    children: &'a Children,
-    watchdog: &'a Watchdog,
-    crashes: &'a Crashes,
-}
-
-impl Ground<'_> {
-    /// One shard on each arbiter, under a supervisor of their own.
-    fn plan(&self, name: &'static str, parts: Vec<Part>, supervisor: SupervisorSpec) -> shard::Plan {
-        shard::Plan {
-            name,
-            parts,
-            options: shard::Options::new(self.config),
-            arbiters: self.arbiters.iter().map(Arbiter::handle).collect(),
-            clock: self.clock,
-            metrics: self.metrics.clone(),
-            sockets: Arc::clone(self.sockets),
-            children: self.children.branch(supervisor),
-            watchdog: self.watchdog.clone(),
-            crashes: self.crashes.clone(),
-        }
-    }
-}
-
 /// Constructs everything below HTTP.
 fn start(
     config: Config,
@@ -342,59 +313,6 @@ fn start(
     Ok((gateway, hooks, Threads { arbiters, store, disk: [writer, reading], tracer }))
 }
 
-/// Actors that serve the whole node; each may use those started before it.
-const SYSTEM: SupervisorSpec =
-    SupervisorSpec { name: "system", strategy: Strategy::RestForOne, policy: Policy::new(3, Duration::from_secs(60)) };
-
-/// A shard that spends its budget is broken in what a restart keeps: one more would not mend it.
-const SHARDS: SupervisorSpec =
-    SupervisorSpec { name: "shards", strategy: Strategy::OneForOne, policy: Policy::never() };
-
-const ECHO: SupervisorSpec = SupervisorSpec { name: "echo", ..SHARDS };
-
-/// The store's threads are no actors: they mend themselves, and the actor that is listed looks after them.
-fn warden_spec() -> ChildSpec {
-    ChildSpec::system("store")
-        .with_part(
-            "writer",
-            "a thread; a panic costs its group of writes and opens the engine again; closed after the shards",
-        )
-        .with_part("reader", "a thread; a panic costs the read")
-}
-
-/// What lives inside a shard: each would cost every turn a lock or a hop as an actor of its own.
-fn parts(config: &Config) -> Vec<Part> {
-    let part = |name, how: &str| Part { name, how: how.to_owned() };
-    let policy = Policy::new(config.supervision.max_restarts, config.supervision.within);
-    vec![
-        Part { name: "connections", how: format!("transient, {policy}, each for itself; then close 4000") },
-        part("jobs", "temporary; a panic or a passed deadline comes back to the connection as a message"),
-        part("channel hub", "goes on at once; whom the panic left without an answer is told `crashed`"),
-        part("presence, sweeper", "part of the shard's tick, restart with it"),
-    ]
-}
-
-/// Counts crashes and, unless that is off, has files written of them by an actor on a thread of its own: disks are slow.
-fn crashes(
-    config: &Config,
-    program: Option<&Path>,
-    (clock, metrics): (Clock, &Metrics),
-    children: &Children,
-    arbiter: &ArbiterHandle,
-) -> Crashes {
-    let most = config.supervision.crash_files;
-    if most == 0 {
-        return Crashes::default();
-    }
-    let result = |result| metrics.crash_files.with_label_values(&[result]);
-    let counters = Counters { written: result("written"), skipped: result("skipped"), failed: result("failed") };
-    let path = config.store.path.join(&config.supervision.crash_dir);
-    let folder =
-        Folder { path, most, payloads: config.supervision.crash_payloads, program: program.map(Path::to_owned) };
-    let outbox = CrashFiles::start(arbiter, children, folder, counters);
-    Crashes::with_files(clock, outbox, most)
-}
-
 /// A fresh opaque name: two lives of one server are two nodes.
 fn node_name() -> anyhow::Result<String> {
     let mut name = [0; 6];
@@ -410,47 +328,6 @@ fn shard_count(config: &Config) -> usize {
 
 /// Conformance suites send messages of 16 MiB.
 const ECHO_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
-
-/// Descriptors that are not sockets of clients: listener, pollers, store, logs, and some for the HTTP side.
-const RESERVED_DESCRIPTORS: u64 = 128;
-
-/// Raises the soft limit to the hard one; returns what there is now.
-fn raise_descriptor_limit() -> u64 {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => limit,
-        Err(error) => {
-            let soft = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
-            tracing::warn!(%error, limit = soft, "cannot raise the descriptor limit");
-            soft
-        }
-    }
-}
-
-fn connections_for(descriptors: u64) -> usize {
-    usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX)
-}
-
-/// SIGTERM and SIGINT end the node; SIGHUP reloads what can be.
-async fn until_told_to_stop(reload: &Reload) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => reload.run().await,
-        }
-    }
-}
-
-async fn until_stopped(stop: Option<oneshot::Receiver<()>>) {
-    match stop {
-        // Dropped, it is told as well.
-        Some(stop) => drop(stop.await),
-        None => std::future::pending().await,
-    }
-}
 
 #[cfg(test)]
 #[path = "../tests/readme/block.rs"]

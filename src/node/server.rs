@@ -14,7 +14,7 @@ use actix_rt::System;
 use anyhow::Context as _;
 use tokio::sync::oneshot;
 
-use super::{Ground, Orders, raise_descriptor_limit, reload::Source, run};
+use super::{Orders, ground::Ground, process::raise_descriptor_limit, reload::Source, run, tree::SHARDS};
 use crate::{
     app::{self, App},
     config::{self, Config, Sources},
@@ -83,7 +83,7 @@ impl Server {
                 Part { name: "connections", how: how.to_owned() },
                 Part { name: "rooms", how: "go on at once; what a fold crashed over is told as failed".to_owned() },
             ];
-            let plan = ground.plan(A::NAME, parts, SupervisorSpec { name: A::NAME, ..super::SHARDS });
+            let plan = ground.plan(A::NAME, parts, SupervisorSpec { name: A::NAME, ..SHARDS });
             let salt = getrandom::u64()?;
             let settings = Arc::new(app::Settings::new(ground.config));
             let shards = Shards::<app::Connection<A>>::start(plan, settings, move |_, _| app::Rooms::new(salt))?;
