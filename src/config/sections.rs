@@ -26,7 +26,7 @@ pub struct Listen {
     /// How long it may take from the signal to the end of the process.
     #[serde(with = "duration")]
     pub drain: Duration,
-    /// How many clients a second are asked to leave while draining, or more, so that half of `drain` is enough for all.
+    /// How many clients a second may leave for other nodes while draining, or more, so that 70 % of `drain` is enough for all.
     pub drain_pace: u32,
     /// Pages that may connect besides those of this server, by origin: `https://example.com`, `https://*.example.com`, `*`.
     pub origins: Vec<String>,

@@ -177,7 +177,7 @@ pub enum Target {
     User(String),
     /// So many, taken evenly from the table, from a random place on.
     Count(usize),
-    /// One of `of` parts of all: those whose slot's index leaves the remainder `nth`.
+    /// One of `of` parts of all, over all shards: those whose slot, counted through them, leaves the remainder `nth`.
     Batch {
         /// From 0.
         nth: u32,
@@ -399,7 +399,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 .collect(),
             Target::All => attached().map(|(id, _)| id).collect(),
             Target::Batch { nth, of } => {
-                attached().map(|(id, _)| id).filter(|id| id.index().checked_rem(*of) == Some(*nth)).collect()
+                // Each shard by itself would put its first few into the first few batches: many shards, a burst.
+                let place = |id: ConnectionId| u64::from(id.index()) * self.peers.len() as u64 + u64::from(self.shard);
+                let is_meant = |id: ConnectionId| place(id).checked_rem((*of).into()) == Some((*nth).into());
+                attached().map(|(id, _)| id).filter(|id| is_meant(*id)).collect()
             }
             Target::Count(count) => {
                 let all: Vec<_> = attached().map(|(id, _)| id).collect();

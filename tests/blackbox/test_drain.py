@@ -1,5 +1,6 @@
 """The process's end and return: SIGTERM drains, SIGKILL loses nothing silently, the same port comes back."""
 
+import threading
 import time
 
 import pytest
@@ -51,6 +52,23 @@ def test_clients_are_asked_to_leave_at_a_pace_and_before_the_close(start, join):
     assert time.monotonic() - began < 4, "all are asked in the first half"
     for one in clients:
         one.bye()
+    server.stop()
+
+
+def test_clients_that_stay_are_closed_at_the_same_pace(start, join):
+    server = start({"listen.drain": "4s", "listen.drain_pace": 20, "shards.count": 2})
+    clients = [join(server) for _ in range(12)]
+    ends = []
+    threads = [threading.Thread(target=lambda one=one: ends.append((one.closed(15), time.monotonic()))) for one in clients]
+    for thread in threads:
+        thread.start()
+    server.terminate()
+    for thread in threads:
+        thread.join()
+    assert [code for code, _ in ends] == [(4003, "draining")] * 12
+    # Six batches of two, a ninth of a second between them.
+    moments = sorted(moment for _, moment in ends)
+    assert moments[-1] - moments[0] > 0.4 and moments[6] - moments[0] > 0.2
     server.stop()
 
 
