@@ -16,6 +16,12 @@ pub(crate) struct Histogram {
     longest: u64,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Histogram {
     pub(crate) fn new() -> Self {
         Self { counters: vec![0; (STEPS * 59) as usize], count: 0, longest: 0 }

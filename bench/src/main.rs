@@ -10,6 +10,7 @@
 
 mod actors;
 mod application;
+mod backend;
 mod burst;
 mod caretaker;
 mod census;
@@ -28,12 +29,14 @@ mod crowd;
 mod density;
 mod dialect;
 mod dice;
+mod drain;
 mod durable;
 mod echo;
 mod fanout;
 mod figures;
 mod fleet;
 mod floor;
+mod flow;
 mod frame;
 mod goals;
 mod histogram;
@@ -69,6 +72,7 @@ mod table;
 mod tally;
 mod target;
 mod team;
+mod travellers;
 mod witness;
 
 use std::process::ExitCode;
@@ -96,6 +100,8 @@ enum Measurement {
     Soak(soak::Options),
     /// SIGKILL, restart, and the clients' way back
     Comeback(comeback::Options),
+    /// SIGTERM under thousands, who move to a second server: nothing lost, nobody faster than the pace
+    Drain(drain::Options),
     /// One publisher, many subscribers, beside a raw send() loop
     Fanout(fanout::Options),
     /// Messages straight back from /v1/echo
@@ -147,6 +153,7 @@ fn run(measurement: &Measurement) -> Result<bool> {
         Measurement::Members(options) => members::run(options),
         Measurement::Soak(options) => soak::run(options),
         Measurement::Comeback(options) => comeback::run(options),
+        Measurement::Drain(options) => drain::run(options),
         Measurement::Fanout(options) => fanout::run(options),
         Measurement::Echo(options) => echo::run(options),
         Measurement::Storm(options) => storm::run(options),

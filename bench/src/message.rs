@@ -20,6 +20,7 @@ pub(crate) enum Op {
     Event,
     HeartbeatAck,
     Restarted,
+    Reconnect,
     Gap,
     Error,
     Other,
@@ -35,6 +36,7 @@ pub(crate) fn op(message: &[u8]) -> Op {
         b"event" => Op::Event,
         b"heartbeat_ack" => Op::HeartbeatAck,
         b"restarted" => Op::Restarted,
+        b"reconnect" => Op::Reconnect,
         b"gap" => Op::Gap,
         b"error" => Op::Error,
         _ => Op::Other,
@@ -112,6 +114,11 @@ pub(crate) fn publish(channel: &str, id: Option<u64>, n: u64, padding: usize) ->
     format!(r#"{{"op":"publish",{id}"channel":"{channel}","data":{{"n":{n}{pad}}}}}"#)
 }
 
+/// Subscribes and asks for the newest `last` events that are kept.
+pub(crate) fn subscribe(channel: &str, id: u64, last: u64) -> String {
+    format!(r#"{{"op":"subscribe","id":{id},"channel":"{channel}","last":{last}}}"#)
+}
+
 /// Crashes the turn that handles it.
 pub(crate) fn chaos(id: u64) -> String {
     format!(r#"{{"op":"chaos","id":{id},"fault":"panic"}}"#)
@@ -141,7 +148,13 @@ mod tests {
 
     #[test]
     fn what_is_said_is_valid_json() {
-        for said in [publish("bench", Some(3), 9, 40), publish("bench", None, 9, 0), chaos(4), HEARTBEAT.to_owned()] {
+        for said in [
+            publish("bench", Some(3), 9, 40),
+            publish("bench", None, 9, 0),
+            subscribe("bench", 1, 10),
+            chaos(4),
+            HEARTBEAT.to_owned(),
+        ] {
             assert!(serde_json::from_str::<serde_json::Value>(&said).is_ok(), "{said}");
         }
     }

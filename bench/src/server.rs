@@ -8,7 +8,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -106,6 +106,22 @@ impl Server {
     pub(crate) fn last_words(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    /// SIGTERM, after which it takes its leave by itself.
+    pub(crate) fn ask_to_end(&self) -> Result<()> {
+        // The library can only kill.
+        let asked =
+            Command::new("/bin/sh").args(["-c", r#"kill -TERM "$1""#, "kill", &self.pid().to_string()]).status();
+        if !asked.context("cannot run kill")?.success() {
+            bail!("the server was gone before it was asked to end; its log:\n{}", self.last_words());
+        }
+        Ok(())
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn has_ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// SIGKILL, and wait for nothing: others are to end at the same time.

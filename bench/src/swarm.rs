@@ -108,6 +108,11 @@ impl Swarm {
         Ok(())
     }
 
+    /// From now on connections go there; those that are open stay where they are.
+    pub(crate) fn head_for(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
     /// Connections that are open now.
     pub(crate) fn open(&self) -> usize {
         self.slots.iter().flatten().filter(|connection| connection.is_open()).count()
@@ -142,8 +147,13 @@ impl Swarm {
 
     /// Closes with 1000, which ends the session; the end is heard as a happening.
     pub(crate) fn hang_up(&mut self, key: Key) {
+        self.close(key, 1000);
+    }
+
+    /// Closes with this code; the end is heard as a happening.
+    pub(crate) fn close(&mut self, key: Key, code: u16) {
         if let Some(Some(connection)) = self.slots.get_mut(key) {
-            let _ = connection.hang_up(1000);
+            let _ = connection.hang_up(code);
         }
     }
 

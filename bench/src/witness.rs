@@ -114,7 +114,7 @@ impl Witness {
                 self.errors += 1;
                 self.complain(|| String::from_utf8_lossy(message).into_owned());
             }
-            Op::Hello | Op::Ready | Op::HeartbeatAck | Op::Other => {}
+            Op::Hello | Op::Ready | Op::HeartbeatAck | Op::Reconnect | Op::Other => {}
         }
     }
 
