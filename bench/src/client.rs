@@ -108,6 +108,11 @@ impl Connection {
         self.phase == Phase::Open
     }
 
+    /// Bytes that the socket has not taken yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbound.len()
+    }
+
     /// Sends ready-made bytes, keeping what the socket does not take now.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let taken = if self.outbound.is_empty() { write(&mut self.stream, bytes)? } else { 0 };

@@ -4,12 +4,18 @@
 //!
 //! From roof to ground: `compare` → `contest` → `goals`, `table`, `plot` → `results` → `figures`, `contestant`; the measurements
 //! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `fanout` with `rounds`, `echo`, `storm`,
-//! `chaos` with its own four, `comeback` with `application`, `actors`, `members` with `member_crowd`, `durable`, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
+//! `chaos` with its own four, `attacks` with `siege`, `attacks_judge`, `attacker`, `arsenal` and `attack`, `comeback` with
+//! `application`, `drain` with `travellers`, `backend` and `flow`, `actors`, `members` with `member_crowd`, `durable`, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
 //! `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and `raw_accept` → `peer`, `dialect` → `server`, `client`,
 //! `message`, `node`, `scrape` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
 
 mod actors;
 mod application;
+mod arsenal;
+mod attack;
+mod attacker;
+mod attacks;
+mod attacks_judge;
 mod backend;
 mod burst;
 mod caretaker;
@@ -64,6 +70,7 @@ mod results;
 mod rounds;
 mod scrape;
 mod server;
+mod siege;
 mod soak;
 mod storm;
 mod swarm;
@@ -120,6 +127,11 @@ enum Measurement {
     /// One client process of `chaos`
     #[command(hide = true)]
     ChaosCrowd,
+    /// Floods, drips and rubbish: what attackers are answered, and what others notice of them
+    Attacks(attacks::Options),
+    /// The attackers' process of `attacks`
+    #[command(hide = true)]
+    Attacker,
     /// So many WebSockets at once, both ends on this machine
     Million(million::Options),
     /// One client process of `million`
@@ -162,6 +174,8 @@ fn run(measurement: &Measurement) -> Result<bool> {
         Measurement::RawAccept => raw_accept::serve(),
         Measurement::Chaos(options) => chaos::run(options),
         Measurement::ChaosCrowd => chaos_crowd::serve(),
+        Measurement::Attacks(options) => attacks::run(options),
+        Measurement::Attacker => attacker::serve(),
         Measurement::Million(options) => million::run(options),
         Measurement::MillionCrowd => million_crowd::serve(),
         Measurement::Caretaker => caretaker::serve(),

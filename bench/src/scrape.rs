@@ -40,6 +40,11 @@ impl Scrape {
         self.0.iter().filter(|(sample, _)| named(sample)).map(|(_, value)| value).sum()
     }
 
+    /// One sample, by name and labels as the page has them.
+    pub(crate) fn sample(&self, sample: &str) -> f64 {
+        self.0.get(sample).copied().unwrap_or_default()
+    }
+
     /// What a histogram without labels has seen since `earlier`.
     pub(crate) fn seen(&self, histogram: &str, earlier: &Self) -> Seen {
         let grown = |sample: &str| {
@@ -96,6 +101,7 @@ mod tests {
     #[test]
     fn counters_are_summed_over_their_labels_and_no_longer_names() {
         assert_eq!(Scrape::parse(PAGE).sum("c"), 5.0);
+        assert_eq!(Scrape::parse(PAGE).sample(r#"c{place="b"}"#), 3.0);
     }
 
     #[test]

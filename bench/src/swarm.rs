@@ -29,6 +29,9 @@ const SCRATCH: usize = frame::LONGEST + 96 * 1024;
 pub(crate) struct Swarm {
     address: SocketAddr,
     sources: u8,
+    /// The last byte of the first of them.
+    first_source: u8,
+    deaf: bool,
     poll: Poll,
     events: Events,
     slots: Vec<Option<Connection>>,
@@ -69,6 +72,8 @@ impl Swarm {
         Ok(Self {
             address,
             sources: if address.is_ipv4() && address.ip().is_loopback() { sources } else { 0 },
+            first_source: 1,
+            deaf: false,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             slots: Vec::new(),
@@ -100,7 +105,7 @@ impl Swarm {
     pub(crate) fn redial(&mut self, key: Key, request: Option<&str>) -> io::Result<()> {
         self.slots[key] = None;
         let source = (self.sources > 0)
-            .then(|| IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + (key % usize::from(self.sources)) as u8)));
+            .then(|| IpAddr::V4(Ipv4Addr::new(127, 0, 0, self.first_source + (key % usize::from(self.sources)) as u8)));
         let mut connection = Connection::dial(self.address, source, request)?;
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut connection.stream, Token(key), both)?;
@@ -111,6 +116,21 @@ impl Swarm {
     /// From now on connections go there; those that are open stay where they are.
     pub(crate) fn head_for(&mut self, address: SocketAddr) {
         self.address = address;
+    }
+
+    /// From now on loopback connections come from 127.0.0.`first` and up, as somebody else's.
+    pub(crate) fn come_from(&mut self, first: u8) {
+        self.first_source = first;
+    }
+
+    /// From now on nobody reads, once his handshake is done, before the peer has ended.
+    pub(crate) fn go_deaf(&mut self) {
+        self.deaf = true;
+    }
+
+    /// Bytes that the socket has not taken yet.
+    pub(crate) fn waiting(&self, key: Key) -> usize {
+        self.slots.get(key).and_then(Option::as_ref).map_or(0, Connection::waiting)
     }
 
     /// Connections that are open now.
@@ -201,8 +221,9 @@ impl Swarm {
             if event.is_writable() || event.is_error() {
                 alive = connection.writable(&mut heard);
             }
-            if alive && (event.is_readable() || event.is_error()) {
-                let ended = event.is_read_closed() || event.is_error();
+            let ended = event.is_read_closed() || event.is_error();
+            let listens = ended || !self.deaf || !connection.is_open();
+            if alive && listens && (event.is_readable() || event.is_error()) {
                 alive = connection.readable(ended, &mut self.scratch, &mut heard);
             }
             if !alive {

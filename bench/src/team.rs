@@ -2,8 +2,8 @@
 //! of JSON on their standard input, answering in the same way. For crowds that one thread cannot serve, and for clients
 //! that must not share a process.
 //!
-//! Knows nothing of what is said. A worker ends when its input ends, so none outlives its team. Used by `chaos`
-//! and `million`.
+//! Knows nothing of what is said. A worker ends when its input ends, so none outlives its team. Used by `chaos`,
+//! `million` and `attacks`.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -37,8 +37,16 @@ struct Worker {
 impl Team {
     /// Starts `count` processes of this program under `command`.
     pub(crate) fn start(command: &str, count: usize) -> Result<Self> {
-        let workers = (0..count).map(|_| Worker::start(command)).collect::<Result<_>>()?;
+        let program = std::env::current_exe()?;
+        let workers = (0..count).map(|_| Worker::start(Command::new(&program).arg(command))).collect::<Result<_>>()?;
         Ok(Self { workers })
+    }
+
+    /// The same with one process that has only the processor time that nobody else wants, as if it ran on another machine.
+    pub(crate) fn start_aside(command: &str) -> Result<Self> {
+        let mut aside = Command::new("nice");
+        aside.args(["-n", "19"]).arg(std::env::current_exe()?).arg(command);
+        Ok(Self { workers: vec![Worker::start(&mut aside)?] })
     }
 
     /// Gives an order to each; `order` gets its number.
@@ -96,13 +104,9 @@ impl Team {
 }
 
 impl Worker {
-    fn start(command: &str) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg(command)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start a client process")?;
+    fn start(program: &mut Command) -> Result<Self> {
+        let mut child =
+            program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start a client process")?;
         let (orders, answers) = (child.stdin.take().context("no stdin")?, child.stdout.take().context("no stdout")?);
         Ok(Self { child, orders, answers: lines(BufReader::new(answers)) })
     }
