@@ -123,9 +123,12 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         self.turn.output.len() < WRITE_AT || self.flush(index)
     }
 
-    /// Handles client frames until the budget, the socket or the room for answers is used up. `false`: nothing more to do.
+    /// Handles client frames until the budget, one read or the room for answers is used up. `false`: nothing more to do.
+    ///
+    /// Reads once: a budget of messages alone would not bound who sends large ones, or fragments of a message that never ends.
     fn serve_input(&mut self, index: u32) -> bool {
         let mut budget = self.options.budget;
+        let mut has_read = false;
         while budget > 0 {
             if !self.has_room_to_ask(index) {
                 return true;
@@ -141,8 +144,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                     self.turn.set_read_before(true);
                     (unread, filled)
                 }
+                _ if has_read => return true,
                 _ => match self.read(index) {
                     Input::Bytes(filled) => {
+                        has_read = true;
                         self.turn.set_read_before(false);
                         (std::mem::take(&mut self.scratch), filled)
                     }
