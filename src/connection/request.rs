@@ -213,8 +213,9 @@ fn publish(
     let (channel, key) = (publish.channel.as_str(), publish.key.as_ref().map(|key| &*key.0));
     check_word("key", key.unwrap_or("-"))?;
     may(record, Action::Publish, channel, turn)?;
-    data::check(publish.data)?;
+    // Before its data is looked at: whoever says too much is not read to the end.
     pay(record, WHOLE, stage, turn)?;
+    data::check(publish.data)?;
     let from = identity(record)?.user.clone();
     if stage.is_fresh() && turn.settings().hooks.asks_about(Hook::Publish, name::namespace(channel)) {
         let (user, channel) = (from.to_string(), channel.to_owned());
@@ -240,8 +241,8 @@ fn rpc(
     turn: &mut ConnectionTurn,
 ) -> Served {
     check_word("method", &rpc.method.0)?;
-    rpc.data.map_or(Ok(()), data::check)?;
     pay(record, WHOLE, stage, turn)?;
+    rpc.data.map_or(Ok(()), data::check)?;
     if !turn.settings().hooks.asks(Hook::Rpc) {
         return Err(Fault::new(ErrorCode::NotFound, "nobody answers calls here: this server has no hooks.rpc.url"));
     }

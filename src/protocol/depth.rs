@@ -11,6 +11,10 @@ pub const MAX_DEPTH: usize = 100;
 /// # Errors
 /// `bad_request` when it is nested deeper than [`MAX_DEPTH`].
 pub fn check(json: &str) -> Result<(), Fault> {
+    // Most have fewer brackets than levels are allowed, which is seen many bytes at once.
+    if json.bytes().filter(|byte| byte | 0x20 == b'{').count() <= MAX_DEPTH {
+        return Ok(());
+    }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for byte in json.bytes() {
         match byte {
