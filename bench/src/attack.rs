@@ -44,7 +44,7 @@ pub(crate) const SETS: [&str; 2] = ["limits.publish_per_second=200", "limits.pub
 pub(crate) const PLAIN: Attack = Attack {
     name: "",
     sets: &[],
-    seconds: 4,
+    seconds: 3,
     sockets: 4,
     dials: 100.0,
     head: as_somebody,

@@ -41,10 +41,10 @@ pub(crate) struct Options {
     /// Publications a second, over all channels [default: 100, quick 10]
     #[arg(long)]
     rate: Option<f64>,
-    /// How often calm and attack take turns [default: 5, quick 1]
+    /// How often calm and attack take turns, in short phases; three times at least in long ones [default: 7, quick 1]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Seconds of a phase, calm or attack; attacks whose answer takes longer have longer ones [default: 5, quick 1]
+    /// Seconds of a phase, calm or attack; attacks whose answer takes longer have longer ones [default: 3, quick 1]
     #[arg(long)]
     seconds: Option<u64>,
     #[command(flatten)]
@@ -59,8 +59,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         bystanders: size.size(options.connections, 400, 40),
         channels: size.size(options.channels, 4, 2).max(1),
         rate: size.size(options.rate, 100.0, 10.0),
-        rounds: size.size(options.rounds, 5, 1).max(1),
-        phase: Duration::from_secs(size.size(options.seconds, 5, 1)),
+        rounds: size.size(options.rounds, 7, 1).max(1),
+        phase: Duration::from_secs(size.size(options.seconds, 3, 1)),
         calm: quick.then_some(Duration::from_millis(500)),
         quick,
         sets: if quick { QUICK_SETS.map(str::to_owned).to_vec() } else { Vec::new() },
@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         |attack: &&Attack| options.only.is_empty() || options.only.iter().any(|part| attack.name.contains(part));
     let mut attacks: Vec<&'static Attack> = ARSENAL.iter().filter(named).collect();
     if attacks.is_empty() {
-        bail!("no attack is named so; there are: {}", ARSENAL.map(|attack| attack.name).join(", "));
+        bail!("no attack is named so; there are: {}", ARSENAL.each_ref().map(|attack| attack.name).join(", "));
     }
     let evidence = if quick {
         // Those that take as long stand together.

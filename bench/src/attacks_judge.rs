@@ -118,7 +118,7 @@ fn cores(used: Duration, wall: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{arsenal, attacker::Answers, chaos_judge::Phases, chaos_witness::Account};
+    use crate::{answers::Answers, arsenal, chaos_judge::Phases, chaos_witness::Account};
 
     fn evidence(answers: &[(&str, u64)]) -> Evidence {
         Evidence {

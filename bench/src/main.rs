@@ -4,14 +4,16 @@
 //!
 //! From roof to ground: `compare` → `contest` → `goals`, `table`, `plot` → `results` → `figures`, `contestant`; the measurements
 //! (`density` with `idle` and `burst`, `soak` with `witness` and `tally`, `fanout` with `rounds`, `echo`, `storm`,
-//! `chaos` with its own four, `attacks` with `siege`, `attacks_judge`, `attacker`, `arsenal` and `attack`, `comeback` with
+//! `chaos` with its own four, `attacks` with `siege`, `attacks_judge`, `attacker`, `assault`, `answers`, `arsenal` and `attack`, `comeback` with
 //! `application`, `drain` with `travellers`, `backend` and `flow`, `actors`, `members` with `member_crowd`, `durable`, `million` with its own five and `fleet`, `parts`, `sysctl`, `caretaker`) → `crowd`, `census`,
 //! `load`, `team` → `target`, `swarm`, `report`, the floors `floor` and `raw_accept` → `peer`, `dialect` → `server`, `client`,
 //! `message`, `node`, `scrape` → `frame`, `process`, `kernel`, `histogram`, `dice`, `clock`.
 
 mod actors;
+mod answers;
 mod application;
 mod arsenal;
+mod assault;
 mod attack;
 mod attacker;
 mod attacks;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::{
+    answers::Answers,
     attack::{Attack, SETS},
-    attacker::{self, Answers},
+    attacker,
     chaos_crowd::{self, TAIL},
     chaos_judge::Phases,
     chaos_witness::Account,
@@ -23,6 +24,9 @@ use crate::{
 const ARRIVAL: Duration = Duration::from_secs(60);
 /// After an attack: its sockets end, its sessions are parked, and none of that belongs to the calm that follows.
 const AFTERMATH: Duration = Duration::from_millis(700);
+
+/// A median of fewer rounds is none.
+const FEWEST: usize = 3;
 
 /// How the load of the bystanders is made up, and how long phases last.
 #[derive(Clone, Debug)]
@@ -42,6 +46,15 @@ pub(crate) struct Plan {
     pub(crate) sets: Vec<String>,
 }
 
+impl Plan {
+    /// How long a phase of an attack is, and how many rounds there are of it: long ones have fewer.
+    fn phases(&self, attack: &Attack) -> (Duration, usize) {
+        let phase = self.phase.max(Duration::from_secs(attack.seconds));
+        let rounds = (self.phase * self.rounds as u32).as_secs_f64() / phase.as_secs_f64();
+        (phase, (rounds.round() as usize).max(self.rounds.min(FEWEST)))
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Evidence {
@@ -54,7 +67,7 @@ pub(crate) struct Evidence {
     pub(crate) calm_load: Phases,
     /// `own` is the attackers'.
     pub(crate) hot_load: Phases,
-    /// Deliveries there should have been: publications times subscribers of a channel.
+    /// Beside their publisher.
     pub(crate) bystanders: usize,
 }
 
@@ -92,8 +105,8 @@ fn play(attack: &'static Attack, plan: &Plan, options: &TargetOptions, target: &
     clock::rest(AFTERMATH);
     let before = Scrape::take(target.address)?;
     let (mut calm_load, mut hot_load) = (Phases::default(), Phases::default());
-    let phase = plan.phase.max(Duration::from_secs(attack.seconds));
-    for round in 0..plan.rounds {
+    let (phase, rounds) = plan.phases(attack);
+    for round in 0..rounds {
         crowd.tell(|_| chaos_crowd::Order::Phase(1 + 2 * round))?;
         last(plan.calm.unwrap_or(phase), target, (&crowd, &attackers), &mut calm_load)?;
         attackers.tell(|_| attacker::Order::Attack)?;
@@ -123,7 +136,7 @@ fn play(attack: &'static Attack, plan: &Plan, options: &TargetOptions, target: &
             all.add(&of(&account.victims));
             all
         };
-        (0..plan.rounds).map(phase).collect()
+        (0..rounds).map(phase).collect()
     };
     let (calm, hot) = (of_phases(1), of_phases(2));
     Ok(Evidence { attack, answers, account, calm, hot, calm_load, hot_load, bystanders: plan.bystanders })
