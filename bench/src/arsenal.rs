@@ -3,8 +3,12 @@
 //!
 //! Rates are bounded, and above the limits: a machine that is all the attacker's measures nothing.
 
+use std::sync::LazyLock;
+
+use dormouse::websocket;
+
 use crate::{
-    attack::{Attack, PLAIN, nothing},
+    attack::{Attack, PLAIN, as_somebody, nothing},
     dice::Dice,
     frame::{self, CLOSE, PING, TEXT},
     message,
@@ -13,12 +17,17 @@ use crate::{
 /// Any; never zero, so that the server pays for it.
 const MASK: u32 = 0x5EED_BEEF;
 const CONTINUATION: u8 = 0;
+/// RFC 7692 §6: this message is compressed.
+const RSV1: u8 = 0x40;
 /// Below `limits.max_frame_bytes` as it comes.
 const LARGE: usize = 60_000;
 /// A channel that keeps nothing, so that what a slow client misses cannot be told as a `gap`.
 const LOUD: &str = "live:loud";
 
-pub(crate) static ARSENAL: [Attack; 20] = [
+/// 32 MB in 32 KB; made once, for making it costs more than taking it.
+static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| packed(&vec![b'0'; 32 << 20]));
+
+pub(crate) static ARSENAL: [Attack; 22] = [
     // Not the server is attacked, but the machine that both share: what of the other rows is the attackers' own work.
     Attack {
         name: "none: bytes to themselves",
@@ -109,6 +118,25 @@ pub(crate) static ARSENAL: [Attack; 20] = [
         name: "bytes",
         seconds: 13,
         then: |_, _| text(&padded(LARGE)),
+        rate: 1_500.0,
+        right: &["close 4004"],
+        also: &["101", "heartbeat_ack"],
+        ..PLAIN
+    },
+    Attack {
+        name: "compression bombs",
+        sets: &["listen.compression=true"],
+        head: compressing,
+        first: |_, _| BOMB.clone(),
+        right: &["close 1009"],
+        ..PLAIN
+    },
+    Attack {
+        name: "bytes, compressed",
+        sets: &["listen.compression=true"],
+        seconds: 13,
+        head: compressing,
+        then: |_, _| packed(padded(LARGE).as_bytes()),
         rate: 1_500.0,
         right: &["close 4004"],
         also: &["101", "heartbeat_ack"],
@@ -232,6 +260,18 @@ fn text(text: &str) -> Vec<u8> {
     masked(TEXT, text.as_bytes())
 }
 
+/// A message as somebody who has agreed to compression sends it.
+fn packed(payload: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    websocket::frame::write_compressed_text(&mut plain, payload);
+    masked(TEXT | RSV1, websocket::frame::payload(&plain))
+}
+
+fn compressing(host: &str, socket: usize) -> String {
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    format!("{}{offer}", as_somebody(host, socket).trim_end())
+}
+
 /// A frame that is not the last of its message.
 fn fragment(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = masked(opcode, payload);
@@ -270,5 +310,6 @@ mod tests {
         assert_eq!(fragment(CONTINUATION, b"").len(), 6);
         assert_eq!(fragment(TEXT, b"")[0], 0x01);
         assert_eq!(text("a")[0], 0x81);
+        assert_eq!(packed(&[b'0'; 1_000])[0], 0xc1);
     }
 }

@@ -28,6 +28,8 @@ use crate::{
 const LATE_MICROS: u32 = 100_000;
 /// Answers waiting to be passed on before a client's further requests wait.
 const MOST_NOTICES: usize = 256;
+/// Bytes that a compressed message comes to for which it counts as one more in the budget.
+const INFLATED_FOR_ONE: usize = 1024;
 /// Output gathered before it is written even if the budget is not used up.
 pub(super) const WRITE_AT: usize = 64 * 1024;
 
@@ -181,7 +183,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
         let mut hand = FramesInHand::new(reader, buffer, filled, Rc::clone(&self.net));
         let compressed = self.table.get(index).is_some_and(|slot| slot.compressed);
         let terms = Terms { max_message: B::max_message(&self.settings), compressed };
-        let (allowed, mut inflated) = (*budget, 0);
+        let (mut served, mut inflated) = (0, 0);
         let next = loop {
             let held = self.table.get(index).is_none_or(|slot| slot.held);
             if *budget == 0 || held || !self.has_room_to_ask(index) {
@@ -208,8 +210,10 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 }
             });
             let Some(next) = next else { break Next::Go };
-            inflated += hand.reader.inflated();
-            *budget -= 1;
+            let came_to = hand.reader.inflated();
+            (served, inflated) = (served + 1, inflated + came_to);
+            // A read bounds what comes as it is; thousands of bytes may stand in a few of what was compressed.
+            *budget = budget.saturating_sub(1 + came_to / INFLATED_FOR_ONE);
             match next {
                 Next::Go | Next::Retry => {}
                 Next::Stop | Next::Move => break next,
@@ -218,7 +222,7 @@ impl<B: Behaviour, N: Network> Core<B, N> {
                 break Next::Stop;
             }
         };
-        self.intake.charge(index, allowed - *budget, fresh + inflated);
+        self.intake.charge(index, served, fresh + inflated);
         let (mut reader, buffer, rest) = hand.finish();
         reader.release();
         if self.scratch.is_empty() {
