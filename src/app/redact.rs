@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{App, Opening, Settings, notice::Notice, record::Record};
-use crate::shard::{Evidence, filler};
+use crate::shard::{Evidence, hide};
 
 /// Looks at a value per part of a crash file: beyond that what is left is hidden, and perhaps not to be replayed.
 const MOST_READS: u32 = 2_000;
@@ -73,15 +73,6 @@ fn hide_below<T: DeserializeOwned>(root: &mut Value, path: &str, reads: &mut u32
     }
     for part in parts {
         hide_below::<T>(root, &part, reads);
-    }
-}
-
-fn hide(value: &mut Value) {
-    match value {
-        Value::String(text) => *text = filler(text),
-        Value::Array(items) => items.iter_mut().for_each(hide),
-        Value::Object(fields) => fields.values_mut().for_each(hide),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -323,7 +323,8 @@ fn hide_mail(mail: &mut Value) {
     }
 }
 
-fn hide(value: &mut Value) {
+/// Puts filler in the place of every text in it.
+pub fn hide(value: &mut Value) {
     match value {
         Value::String(text) => *text = filler(text),
         Value::Array(items) => items.iter_mut().for_each(hide),

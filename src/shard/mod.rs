@@ -64,7 +64,7 @@ pub use command::{
     Act, Action, Census, ConnectionView, CrashShard, Inspect, List, Reconfigure, Sort, State, TakeCensus, Target,
 };
 pub use crowd::{Crowd, CrowdSetup};
-pub use evidence::{Evidence, RestoreError, filler};
+pub use evidence::{Evidence, RestoreError, filler, hide};
 pub use intake::IntakeLimits;
 pub use ledger::{Drop, Ledger};
 pub use mailbox::Full;
