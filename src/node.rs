@@ -40,7 +40,7 @@ use crate::{
 };
 
 use ground::{Ground, crashes};
-use process::{connections_for, until_stopped, until_told_to_stop};
+use process::{connections_for, until_interrupted, until_stopped, until_told_to_stop};
 use reload::{Reload, Source};
 use server::Starter;
 pub use server::{Running, Server};
@@ -87,7 +87,8 @@ async fn run(config: Config, orders: Orders) -> anyhow::Result<()> {
     let workers = (gateway.shards.count() / 2).max(1);
     let (server, handle) = http::serve(&gateway, listener, workers).context("cannot start the http workers")?;
     let serving = actix_rt::spawn(server);
-    tracing::info!(addr = %address, node = gateway.node, shards = gateway.shards.count(), descriptors, connections, "listening");
+    let (shards, page) = (gateway.shards.count(), gateway.page(address));
+    tracing::info!(addr = %address, page, node = gateway.node, shards, descriptors, connections, "listening");
     if gateway.config().chaos.enabled {
         tracing::warn!("chaos is enabled: clients and operators may crash actors");
     }
@@ -106,10 +107,16 @@ async fn run(config: Config, orders: Orders) -> anyhow::Result<()> {
         tracing::error!(%child, "a part of the node crashes again and again, leaving");
     }
     gateway.begin_drain();
-    tracing::info!(connections = gateway.sockets.open(), "draining");
     let schedule = http::Schedule::new(gateway.config().listen.drain);
+    tracing::info!(connections = gateway.sockets.open(), within = ?schedule.end, "draining");
     let began = gateway.clock.elapsed();
-    http::drain(&gateway, schedule).await;
+    tokio::select! {
+        () = http::drain(&gateway, schedule) => {}
+        told = until_interrupted(), if signals => {
+            told?;
+            tracing::warn!(connections = gateway.sockets.open(), "interrupted while draining, leaving at once");
+        }
+    }
     let left = || schedule.end.saturating_sub(gateway.clock.elapsed() - began);
     gateway.live.end(left().min(FEED_PATIENCE)).await;
     let stop_http = async {

@@ -35,6 +35,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     let body = json!({"fault": "panic", "target": target(args)});
     let answer = args.server.post("/v1/chaos", &body)?.map_err(|refused| match (refused.status, &args.id) {
+        (404, Some(_)) if refused.message.starts_with("there is no connection") => Failure::new(refused.message),
         // Both "no such endpoint" and "no such connection" are a 404; the server's words tell them apart.
         (404, Some(id)) if !refused.message.contains("chaos") => Failure::new(format!(
             "there is no connection {id}, or chaos.enabled is off on the server, which said: {}",

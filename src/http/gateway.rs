@@ -2,6 +2,7 @@
 //! all workers.
 
 use std::{
+    net::SocketAddr,
     ops::Deref,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -65,6 +66,8 @@ pub struct Gateway {
     /// Replaced as a whole by a reload.
     config: RwLock<Arc<Config>>,
     draining: AtomicBool,
+    /// The log knows that a page was refused.
+    pub(super) has_told_origins: AtomicBool,
     /// How often handshakes may come, of WebSockets and of TLS.
     paces: [Mutex<Rate>; 2],
     /// Sockets that are no connections yet, or never will be: handshakes, requests.
@@ -87,6 +90,7 @@ impl Gateway {
             plan,
             config: RwLock::new(Arc::new(config)),
             draining: AtomicBool::new(false),
+            has_told_origins: AtomicBool::new(false),
             paces: Default::default(),
             guests: AtomicUsize::new(0),
         }
@@ -101,6 +105,13 @@ impl Gateway {
     /// From now on this is.
     pub fn reconfigure(&self, config: Config) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// Where a browser finds the chat page of a node that listens there.
+    #[must_use]
+    pub fn page(&self, address: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}/")
     }
 
     /// The node accepts new connections.

@@ -4,7 +4,7 @@
 //! Every upgrade request that actix-http has read comes here, whatever its path (`upgrade.rs` sees to those of the app), so
 //! what is no WebSocket is answered here too. One whose head came in one piece has been taken already, in `first_look.rs`.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use actix_codec::Framed;
 use actix_http::{
@@ -162,6 +162,10 @@ pub(super) async fn upgrade(
 /// Counts a refusal and tells the client.
 pub(super) async fn turn_away(gateway: &Gateway, refusal: HandshakeError, framed: Framed<Stream, Codec>) {
     gateway.metrics.handshakes.with_label_values(&[refusal.label()]).inc();
+    if refusal == HandshakeError::Origin && !gateway.has_told_origins.swap(true, Ordering::Relaxed) {
+        // A browser shows its user no more than a failure.
+        tracing::warn!("a page of another origin was refused: if it is yours, list it in listen.origins (told once)");
+    }
     refuse(refusal, framed).await;
 }
 

@@ -40,6 +40,12 @@ pub(super) async fn until_told_to_stop(reload: &Reload) -> std::io::Result<()> {
     }
 }
 
+/// Ctrl-C by somebody who does not want to wait any longer.
+pub(super) async fn until_interrupted() -> std::io::Result<()> {
+    signal(SignalKind::interrupt())?.recv().await;
+    Ok(())
+}
+
 pub(super) async fn until_stopped(stop: Option<oneshot::Receiver<()>>) {
     match stop {
         // Dropped, it is told as well.

@@ -1,5 +1,6 @@
 """The process's end and return: SIGTERM drains, SIGKILL loses nothing silently, the same port comes back."""
 
+import signal
 import threading
 import time
 
@@ -116,3 +117,13 @@ def test_after_a_sigkill_clients_come_back_and_no_loss_is_silent(start, join, en
     back.publish(channel, "again")
     assert back.take("event", channel=channel, data="again")
     assert channel_names(back.whoami()["subscriptions"]) == {channel}
+
+
+def test_whoever_presses_ctrl_c_twice_does_not_wait(start, join):
+    server = start({"listen.drain": "60s"})
+    client = join(server)
+    server.process.send_signal(signal.SIGINT)
+    client.take("reconnect")
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(20) == 0
+    assert any("leaving at once" in line for line in server.log)

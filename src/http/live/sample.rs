@@ -115,7 +115,7 @@ impl CloseLine {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Memory {
     pub(super) resident_bytes: Option<u64>,
-    /// Of the whole process, for each connection, parked ones included.
+    /// Of the whole process, for each connection, parked ones included; once there are a thousand.
     pub(super) bytes_per_connection: Option<u64>,
     /// Slot and record, mean of all that have fallen asleep since the start.
     pub(super) record_bytes: Option<u64>,

@@ -29,6 +29,8 @@ use crate::{
 
 /// The first sample has nothing to compare with; the second follows this soon.
 const SOON: Duration = Duration::from_secs(1);
+/// Of fewer connections the process is most of the memory, and a share of it tells nothing.
+const TELLING: u64 = 1_000;
 /// Connections listed by each order, crashes and slow turns.
 const LISTED: usize = 20;
 
@@ -242,7 +244,7 @@ fn memory(gateway: &Gateway, connections: Connections, process: Process) -> Memo
     let all = (connections.total + connections.parked) as u64;
     Memory {
         resident_bytes: process.resident_bytes,
-        bytes_per_connection: process.resident_bytes.and_then(|bytes| bytes.checked_div(all)),
+        bytes_per_connection: process.resident_bytes.filter(|_| all >= TELLING).map(|bytes| bytes / all),
         record_bytes: (slept > 0).then(|| (records.get_sample_sum() / slept as f64).round() as u64),
     }
 }
