@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::{self, Now},
-    protocol::close::Close,
+    protocol::{close::Close, name::MAX_NAME_BYTES},
     shard::{Behaviour, Class, Crash, Description, Evidence, Fault, Life, Mail, Turn, label_index},
     websocket::frame,
 };
@@ -73,7 +73,7 @@ impl<A: App> Connection<A> {
 
     fn enter(&mut self, room: Box<str>, turn: &mut Turn<Self>) {
         let why = match &self.record {
-            _ if room.is_empty() || room.len() > MOST_NAME => Failure::BadName,
+            _ if room.is_empty() || room.len() > MAX_NAME_BYTES => Failure::BadName,
             record if !record.is_in(&room) && record.rooms().len() >= turn.settings().rooms => Failure::TooMany,
             _ => {
                 self.record.add(&room);
@@ -108,9 +108,6 @@ impl<A: App> Connection<A> {
         }
     }
 }
-
-/// As bytes of a name of the gateway's channels.
-const MOST_NAME: usize = 255;
 
 fn fault(fault: Fault) {
     match fault {

@@ -88,11 +88,11 @@ impl<B: Behaviour, N: Network> Core<B, N> {
             self.slowest.keep(slow_turn::<B>(self.turn.current_label(), id, took, self.now));
         }
         let slow = took >= self.options.turn_warn.as_micros() as u64;
-        self.stats.slow_turns.inc_by(u64::from(slow));
         if slow || tracing::enabled!(target: TURNS, Level::DEBUG) {
             let Subject { session, request } = subject(id, record, &mail);
             let (generation, kind) = (slot.generation, B::LABELS.get(self.turn.current_label()));
             if slow {
+                self.stats.slow_turns.inc();
                 tracing::warn!(connection = %id, session, request, kind, took_us = took, "slow turn");
             }
             tracing::debug!(target: TURNS, connection = %id, generation, session, request, kind, took_us = took, "turn");

@@ -9,7 +9,7 @@ use crate::{clock::Now, id::ConnectionId};
 /// No slot has this index ([`ConnectionId::MAX_SLOTS`]).
 const NOBODY: u32 = u32::MAX;
 /// After this a delivery is no longer followed.
-const PATIENCE_MICROS: u64 = 10_000_000;
+pub(super) const PATIENCE_MICROS: u64 = 10_000_000;
 
 /// See the module's text.
 #[derive(Debug)]

@@ -3,12 +3,10 @@
 //!
 //! `probe.rs` measures one delivery after the other for a histogram; these here are chosen by the hub, with their events.
 
-use crate::{clock::Now, id::ConnectionId, telemetry::Span};
+use crate::{clock::Now, id::ConnectionId, shard::probe::PATIENCE_MICROS, telemetry::Span};
 
 /// More at once are not followed.
 const MOST: usize = 64;
-/// After this a delivery is no longer followed: its client is slow, or gone.
-const PATIENCE_MICROS: u64 = 10_000_000;
 
 /// See the module's text.
 #[derive(Debug, Default)]
